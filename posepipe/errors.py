@@ -1,0 +1,38 @@
+"""The errors posepipe shows to a person: one sentence, with the fix in it, and the exit code that belongs to it."""
+
+
+class PosepipeError(Exception):
+    """Base of every expected failure.
+
+    `message` says what is wrong, `hint` says what to do about it. The command line prints both as one line and exits
+    with `exit_code`; a traceback appears only with `--debug`.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message if not hint else f"{message} {hint}")
+        self.message = message
+        self.hint = hint
+
+
+class InputError(PosepipeError):
+    """An input could not be read or holds nothing usable (exit 1)."""
+
+
+class OutputError(PosepipeError):
+    """An output could not be written; nothing is left under its final name (exit 1)."""
+
+
+class CheckpointError(PosepipeError):
+    """A checkpoint or graph is missing, damaged or made for another skeleton, conversion or network (exit 1)."""
+
+
+class MissingDependencyError(PosepipeError):
+    """An optional library or a system library is not installed (exit 1)."""
+
+
+class UsageError(PosepipeError):
+    """The command was called with arguments that cannot work (exit 2)."""
+
+    exit_code = 2
