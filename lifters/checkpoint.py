@@ -1,0 +1,91 @@
+"""Checkpoints: safetensors with a JSON header that says everything needed to use the weights. Never pickle.
+
+The header (safetensors metadata, key "posepipe") is a `Checkpoint`. Reading it needs neither torch nor the tensors.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from posepipe.errors import CheckpointError
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The contract of a set of weights.
+
+    lifter: name of the system. network: constructor arguments of its network. space: input space (`person`|`screen`).
+    conversion: name of the keypoint conversion it was trained for. noise_shape: shape of the noise per hypothesis.
+    hypotheses: the default H. fixed_hypotheses: the only H that it can give, or None. steps: diffusion steps, or None.
+    residual_std: (17) metres, the RMS error per joint on validation data: the uncertainty of a lifter that gives one
+    hypothesis. provenance: what made it (command, data, seed, metrics).
+    """
+
+    lifter: str
+    network: dict[str, Any]
+    space: str
+    conversion: str
+    noise_shape: tuple[int, ...]
+    hypotheses: int
+    fixed_hypotheses: int | None = None
+    steps: int | None = None
+    skeleton: str = "h36m17"
+    residual_std: tuple[float, ...] = ()
+    provenance: dict[str, Any] = field(default_factory=dict)
+    format_version: int = FORMAT_VERSION
+
+    def to_json(self) -> str:
+        return json.dumps(dataclasses.asdict(self), sort_keys=True)
+
+
+def parse(text: str, where: str) -> Checkpoint:
+    """JSON header -> Checkpoint; raises CheckpointError that names what is wrong."""
+    fix = "Use a file written by `posepipe train` or `posepipe import-checkpoint`."
+    try:
+        data = json.loads(text)
+        known = {f.name for f in dataclasses.fields(Checkpoint)}
+        if not isinstance(data, dict) or not set(data) <= known:
+            raise ValueError(f"unknown entries {sorted(set(data) - known) if isinstance(data, dict) else data!r}")
+        if data.get("format_version") != FORMAT_VERSION:
+            raise ValueError(f"format version {data.get('format_version')}, this posepipe reads {FORMAT_VERSION}")
+        for name in ("noise_shape", "residual_std"):
+            data[name] = tuple(data.get(name, ()))
+        header = Checkpoint(**data)
+    except (ValueError, TypeError) as error:
+        raise CheckpointError(f"The header of {where} cannot be used ({error}).", fix) from None
+    return header
+
+
+def read_header(path: Path) -> Checkpoint:
+    """Read the header of a safetensors checkpoint. Raises CheckpointError for anything that is not one of ours."""
+    from safetensors import SafetensorError, safe_open
+
+    path = Path(path)
+    try:
+        with safe_open(str(path), framework="numpy") as file:
+            metadata = file.metadata() or {}
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(
+            f"Cannot read the checkpoint {path} ({error}).", "Check the path, or make it anew with `posepipe train`."
+        ) from None
+    if "posepipe" not in metadata:
+        raise CheckpointError(
+            f"{path} holds tensors but no posepipe header.", "Convert it with `posepipe import-checkpoint`."
+        )
+    return parse(metadata["posepipe"], str(path))
+
+
+def sha256(path: Path) -> str:
+    """Hex SHA-256 of a file, read in blocks."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        for block in iter(lambda: file.read(1 << 20), b""):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,40 @@
+"""Martinez et al. 2017 behind the lifter contract: one hypothesis, no noise."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from posepipe.lifters.codec import MIRROR, InputCodec, OutputCodec, mirror_joints, mirror_keypoints
+from posepipe.lifters.martinez.net import ResidualLinear
+
+
+class MartinezSampler(nn.Module):
+    """keypoints (B,17,2), confidence (B,17), noise (B,H) -> hypotheses (B,H,17,3) metres, log_weights (B,H).
+
+    The noise is ignored but for its shape; H other than 1 would be copies, so the checkpoint fixes H = 1.
+    flip: average with the mirrored input (not in the paper; what VideoPose3D's successors do at test time).
+    """
+
+    def __init__(self, flip: bool = False, use_confidence: bool = True, **network: Any) -> None:
+        super().__init__()
+        self.flip = flip
+        self.input = InputCodec(use_confidence=use_confidence)
+        self.net = ResidualLinear(self.input.features, **network)
+        self.output = OutputCodec()
+
+    def forward(self, keypoints: Tensor, confidence: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        pose = self.pose(keypoints, confidence)
+        hypotheses = pose[:, None] + torch.zeros_like(noise)[:, :, None, None]
+        count = torch.ones_like(noise).sum(1, keepdim=True)
+        return hypotheses, torch.zeros_like(noise) - torch.log(count)
+
+    def pose(self, keypoints: Tensor, confidence: Tensor) -> Tensor:
+        """(B,17,3) metres."""
+        plain = self.output(self.net(self.input(keypoints, confidence)))
+        if not self.flip:
+            return plain
+        mirrored = self.input(mirror_keypoints(keypoints), confidence[:, MIRROR])
+        return 0.5 * (plain + mirror_joints(self.output(self.net(mirrored))))

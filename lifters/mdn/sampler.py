@@ -1,0 +1,56 @@
+"""Li & Lee 2019 behind the lifter contract: hypotheses drawn from the mixture, or its component means."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from posepipe.lifters.codec import InputCodec, OutputCodec
+from posepipe.lifters.mdn.net import MixtureDensityNet
+
+
+class MdnSampler(nn.Module):
+    """keypoints (B,17,2), confidence (B,17), noise (B,H,49) -> hypotheses (B,H,17,3) metres, log_weights (B,H).
+
+    mode "sample": noise[..., 0] chooses the kernel (through the normal distribution function, so that every input is a
+    standard normal) and noise[..., 1:] moves around its mean; samples weigh the same, -log H.
+    mode "means": H = K hypotheses are the kernel means and the weights the mixing weights, as in the paper's evaluation.
+    spread scales sigma; it is fitted on validation data so that the regions of the samples cover what they claim.
+    """
+
+    spread: Tensor
+
+    def __init__(self, mode: str = "sample", use_confidence: bool = True, **network: Any) -> None:
+        super().__init__()
+        if mode not in ("sample", "means"):
+            raise ValueError(f"mode must be 'sample' or 'means', not {mode!r}")
+        self.mode = mode
+        self.input = InputCodec(use_confidence=use_confidence)
+        self.net = MixtureDensityNet(self.input.features, **network)
+        self.output = OutputCodec()
+        self.register_buffer("spread", torch.ones(()))
+
+    def forward(self, keypoints: Tensor, confidence: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        means, sigma, log_alpha = self.net(self.input(keypoints, confidence))
+        if self.mode == "means":
+            return self.output(means), log_alpha + 0.0 * noise[..., 0]
+        one_hot = _choose(log_alpha, noise[..., 0])
+        centre = one_hot @ means
+        scale = (one_hot @ sigma[..., None]) * self.spread
+        hypotheses = self.output(centre + scale * noise[..., 1:])
+        zero = torch.zeros_like(noise[..., 0])
+        return hypotheses, zero - torch.log(torch.ones_like(zero).sum(1, keepdim=True))
+
+
+def _choose(log_alpha: Tensor, normal: Tensor) -> Tensor:
+    """Inverse-transform choice of a kernel: (B,K) log mixing weights, (B,H) standard normals -> (B,H,K) one-hot."""
+    uniform = 0.5 * (1.0 + torch.erf(normal / math.sqrt(2.0)))
+    # cumsum as a product with a triangular matrix: plain MatMul everywhere, and exact enough for a handful of kernels.
+    kernels = log_alpha.shape[1]
+    upper = torch.triu(torch.ones(kernels, kernels, dtype=log_alpha.dtype, device=log_alpha.device))
+    edges = (log_alpha.exp() @ upper)[:, None, : kernels - 1]
+    index = (uniform[..., None] > edges).to(log_alpha.dtype).sum(-1, keepdim=True)
+    return (index == torch.arange(kernels, dtype=log_alpha.dtype, device=log_alpha.device)).to(log_alpha.dtype)
