@@ -62,9 +62,10 @@ def from_file(path: Path, width: int, height: int) -> Intrinsics:
             f"Cannot read intrinsics from {path} ({error}).",
             'It must be JSON like {"fx": 1000, "fy": 1000, "cx": 640, "cy": 360, "width": 1280, "height": 720}.',
         ) from None
-    if not all(math.isfinite(v) for v in (*values.values(), at_width, at_height)) or min(
-        values["fx"], values["fy"], at_width, at_height
-    ) <= 0:
+    if (
+        not all(math.isfinite(v) for v in (*values.values(), at_width, at_height))
+        or min(values["fx"], values["fy"], at_width, at_height) <= 0
+    ):
         raise InputError(f"Intrinsics in {path} must be finite, with positive focal lengths and size.")
     sx, sy = width / at_width, height / at_height
     return Intrinsics(

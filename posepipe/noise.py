@@ -2,7 +2,7 @@
 
 Philox 4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3", SC11, §4.3). The 64-bit key is a
 hash of seed and source; the counter words are (block, frame low, frame high, track). Word w of block b is element
-4 b + w of the stream, so the first elements do not change when more are drawn: hypothesis 3 of 5 is hypothesis 3 of 200.
+4 b + w of the stream, so the first elements stay when more are drawn: hypothesis 3 of 5 is hypothesis 3 of 200.
 """
 
 from __future__ import annotations

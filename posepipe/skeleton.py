@@ -55,7 +55,7 @@ class Skeleton:
 
 
 def _skeleton(name: str, table: str) -> Skeleton:
-    """Build a layout from lines of `joint parent`; left/right pairs follow from the l_/r_ (or left_/right_) prefixes."""
+    """Build a layout from lines of `joint parent`; left/right pairs follow from the l_ and r_ prefixes."""
     rows = [line.split() for line in table.strip().splitlines()]
     joints = tuple(row[0] for row in rows)
     parents = tuple(-1 if row[1] == "-" else joints.index(row[1]) for row in rows)

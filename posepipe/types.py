@@ -45,9 +45,7 @@ class Pose2D:
     def __post_init__(self) -> None:
         joints = len(self.keypoints)
         if self.keypoints.shape != (joints, 2) or self.confidence.shape != (joints,):
-            raise ValueError(
-                f"Pose2D needs (J,2) and (J,), got {self.keypoints.shape} and {self.confidence.shape}"
-            )
+            raise ValueError(f"Pose2D needs (J,2) and (J,), got {self.keypoints.shape} and {self.confidence.shape}")
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ class MdnSampler(nn.Module):
 
     mode "sample": noise[..., 0] chooses the kernel (through the normal distribution function, so that every input is a
     standard normal) and noise[..., 1:] moves around its mean; samples weigh the same, -log H.
-    mode "means": H = K hypotheses are the kernel means and the weights the mixing weights, as in the paper's evaluation.
+    mode "means": H = K hypotheses are the kernel means, weighted by the mixing weights, as the paper evaluates them.
     spread scales sigma; it is fitted on validation data so that the regions of the samples cover what they claim.
     """
 
