@@ -1,0 +1,66 @@
+"""Tracked people in, people with hypotheses, aggregate, uncertainty and place out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from posepipe.camera import Intrinsics
+from posepipe.errors import CheckpointError
+from posepipe.lifters.space import from_person, to_person, to_screen, visible
+from posepipe.noise import NoiseKey
+from posepipe.pipeline.aggregate import aggregate
+from posepipe.pipeline.refine.root import fit_root
+from posepipe.trt_build.runners.protocol import Runner
+from posepipe.types import Hypotheses, Pose3D, Track
+
+MIN_VISIBLE = 4  # fewer keypoints than this say nothing about a pose
+
+
+def check_conversion(runner: Runner, conversion: str) -> None:
+    """CheckpointError when the lifter was trained for another conversion than the one in use."""
+    trained = runner.contract.conversion
+    if trained != conversion:
+        raise CheckpointError(
+            f"This {runner.contract.lifter} checkpoint was trained for keypoints from {trained}, not {conversion}.",
+            "Choose the detector that belongs to it, or train with `posepipe train` on the other conversion.",
+        )
+
+
+def liftable(track: Track) -> bool:
+    """Enough of the person is seen to say anything about the pose."""
+    return bool(visible(track.pose2d.keypoints, track.pose2d.confidence).sum() >= MIN_VISIBLE)
+
+
+def lift(
+    runner: Runner,
+    tracks: Sequence[Track],
+    camera: Intrinsics,
+    frame: int,
+    source: str,
+    seed: int,
+    hypotheses: int,
+) -> tuple[Track, ...]:
+    """Sample all people of one frame in one batch. People of whom too little is seen pass through without a pose."""
+    people = [t for t in tracks if liftable(t)]
+    if not people:
+        return tuple(tracks)
+    keypoints = np.stack([t.pose2d.keypoints for t in people])
+    confidence = np.stack([t.pose2d.confidence for t in people])
+    keys = [NoiseKey(seed, source, frame, t.id) for t in people]
+    if runner.contract.space == "person":
+        view = to_person(keypoints, confidence, camera)
+        joints, log_weights = runner.sample(view.keypoints, view.confidence, keys, hypotheses)
+        joints = from_person(joints, view.rotation)
+    else:
+        screen = to_screen(keypoints, camera.width, camera.height)
+        joints, log_weights = runner.sample(screen, confidence, keys, hypotheses)
+    lifted = {}
+    for i, track in enumerate(people):
+        result = Hypotheses(joints[i], log_weights[i])
+        pose, std = aggregate(result, runner.contract.residual_std)
+        root = fit_root(pose, track.pose2d.keypoints, track.pose2d.confidence, camera)
+        lifted[track.id] = replace(track, hypotheses=result, pose3d=Pose3D(pose, std, root))
+    return tuple(lifted.get(t.id, t) for t in tracks)

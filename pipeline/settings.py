@@ -1,0 +1,47 @@
+"""What a run is asked to do: one frozen value, made by the command line and recorded in every output."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from posepipe.camera import DEFAULT_FOV_DEG, Intrinsics, from_file, from_fov
+from posepipe.errors import UsageError
+from posepipe.lifters.catalogue import DEFAULT
+
+DETECTORS = ("blazepose",)
+BACKENDS = ("auto", "onnxruntime")
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """lifter: catalogue name. hypotheses: None takes the lifter's default. fov_deg: None takes the default and marks the
+    camera as assumed. max_frames: None reads the whole source. overlay: also write the picture of the result."""
+
+    lifter: str = DEFAULT
+    hypotheses: int | None = None
+    backend: str = "auto"
+    detector: str = "blazepose"
+    seed: int = 0
+    fov_deg: float | None = None
+    intrinsics: Path | None = None
+    max_frames: int | None = None
+    overlay: bool = True
+
+    def __post_init__(self) -> None:
+        if self.detector not in DETECTORS:
+            raise UsageError(f"No detector is called '{self.detector}'.", f"Known: {', '.join(DETECTORS)}.")
+        if self.backend not in BACKENDS:
+            raise UsageError(f"No backend is called '{self.backend}'.", f"Known: {', '.join(BACKENDS)}.")
+        if self.max_frames is not None and self.max_frames < 1:
+            raise UsageError(f"--max-frames {self.max_frames} leaves nothing to do.", "Give 1 or more.")
+        if self.fov_deg is not None and self.intrinsics is not None:
+            raise UsageError("--fov and --intrinsics say the same thing twice.", "Give one of them.")
+
+    def camera(self, width: int, height: int) -> Intrinsics:
+        """The intrinsics for a source of this size: given, or assumed."""
+        if self.intrinsics is not None:
+            return from_file(self.intrinsics, width, height)
+        if self.fov_deg is not None:
+            return from_fov(width, height, self.fov_deg, assumed=False)
+        return from_fov(width, height, DEFAULT_FOV_DEG)
