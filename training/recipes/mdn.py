@@ -1,0 +1,172 @@
+"""Train the mixture density lifter (Li & Lee 2019) on mocap seen by virtual cameras, starting from a Martinez trunk.
+
+    posepipe train configs/train/mdn_cmu.toml
+
+The network and its likelihood are the paper's: K isotropic kernels. What differs is the space in which they are
+isotropic: outputs are expressed in a basis that is a square root of the covariance of the first stage's residuals, so
+that a sample errs as real estimates do (whole limbs in depth) instead of shaking every joint on its own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from posepipe.lifters.build import build_sampler, load, save
+from posepipe.lifters.checkpoint import Checkpoint
+from posepipe.training.optim import AveragedWeights, Throughput, cosine_rate
+from posepipe.training.recipes.supply import Validation, training_batches, validation_batches
+from posepipe.training.validate import LEVELS, score
+
+
+@dataclass(frozen=True)
+class MdnConfig:
+    """start: a Martinez checkpoint of the same width, for the trunk and the residuals. floor: metres added to every
+    direction of the residuals, so that no direction is trusted to less. pose_weight: weight of the MPJPE of the
+    mixture's mean beside the likelihood. prior: concentration of the Dirichlet prior on the mixing weights."""
+
+    recipe: str
+    data: str
+    out: str
+    start: str
+    conversion: str = "blazepose33-h36m17@1"
+    kernels: int = 5
+    hypotheses: int = 20
+    dropout: float = 0.1
+    floor: float = 0.01
+    pose_weight: float = 5.0
+    prior: float = 2.0
+    steps: int = 8000
+    batch: int = 1024
+    rate: float = 5e-4
+    weight_decay: float = 1e-3
+    average: float = 0.999
+    bf16: bool = True
+    seed: int = 1
+    threads: int = 2
+    validate_every: int = 2000
+
+
+def train(config: MdnConfig, report: Callable[[int, str], None]) -> dict[str, dict[str, float]]:
+    """Run the recipe; `report(step, text)` is called often. Writes config.out and returns the validation metrics."""
+    torch.manual_seed(config.seed)
+    torch.set_num_threads(config.threads)
+    validation = validation_batches(Path(config.data))
+    first_header, first = load(Path(config.start))
+    network = {k: v for k, v in first_header.network.items() if k != "flip"}
+    network |= {"kernels": config.kernels, "dropout": config.dropout}
+    header = Checkpoint("mdn", network, "person", config.conversion, (49,), config.hypotheses)
+    sampler = build_sampler(header)
+    with training_batches(Path(config.data), config.batch, config.seed) as stream:
+        start_from(sampler, first, residual_basis(first, stream, config.floor))
+        optimiser = torch.optim.AdamW(sampler.parameters(), config.rate, weight_decay=config.weight_decay)
+        average, speed = AveragedWeights(sampler, config.average), Throughput(config.steps, config.batch)
+        for step in range(config.steps):
+            for group in optimiser.param_groups:
+                group["lr"] = cosine_rate(step, config.steps, config.rate)
+            keypoints, confidence, joints = next(stream)
+            with torch.autocast("cpu", torch.bfloat16, enabled=config.bf16):
+                mixture = sampler.net(sampler.input(keypoints, confidence))
+            means, sigma, log_alpha = (part.float() for part in mixture)
+            likelihood = mixture_nll(means, sigma, log_alpha, sampler.output.encode(joints))
+            prior = -(config.prior - 1.0) * log_alpha.sum(1).mean()
+            mean_pose = sampler.output((log_alpha.exp()[..., None] * means).sum(1))
+            distance = (mean_pose - joints)[:, 1:].norm(dim=-1).mean()
+            loss = likelihood / 48 + prior / 48 + config.pose_weight * distance
+            optimiser.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(sampler.parameters(), 5.0)
+            optimiser.step()
+            average.update(sampler, step)
+            if step % 50 == 0:
+                text = f"nll/48 {likelihood.item() / 48:.3f}, mean {1000 * distance.item():.1f} mm, {speed.text(step)}"
+                report(step, text)
+            if (step + 1) % config.validate_every == 0:
+                with average.applied(sampler):
+                    report(step, f"validation {evaluate(sampler, validation, config)}")
+    sampler.load_state_dict(average.values)
+    sampler.eval()
+    calibrate(sampler, validation, config)
+    metrics = evaluate(sampler, validation, config)
+    provenance = {"config": asdict(config), "metrics": metrics}
+    save(Path(config.out), sampler, Checkpoint(**{**header.__dict__, "provenance": provenance}))
+    return metrics
+
+
+def mixture_nll(means: Tensor, sigma: Tensor, log_alpha: Tensor, target: Tensor) -> Tensor:
+    """Mean negative log-likelihood (Li & Lee 2019, eq. 6): means (B,K,D), sigma and log_alpha (B,K), target (B,D)."""
+    dimensions = target.shape[1]
+    sigma = sigma.clamp(1e-3, 1e3)
+    square = ((target[:, None] - means) ** 2).sum(-1)
+    log_kernel = -0.5 * square / sigma**2 - dimensions * (sigma.log() + 0.5 * math.log(2 * math.pi))
+    return -torch.logsumexp(log_alpha + log_kernel, 1).mean()
+
+
+@torch.no_grad()
+def residual_basis(first: torch.nn.Module, stream: object, floor: float) -> Tensor:
+    """Symmetric square root (48, 48) of the second moment of the first stage's errors, metres, plus floor^2 I."""
+    errors = []
+    for _ in range(40):
+        keypoints, confidence, joints = next(stream)  # type: ignore[call-overload]
+        errors.append((joints - first.pose(keypoints, confidence))[:, 1:].flatten(1))
+    error = torch.cat(errors).double()
+    moment = error.T @ error / len(error) + floor**2 * torch.eye(48, dtype=torch.float64)
+    values, vectors = torch.linalg.eigh(moment)
+    return (vectors * values.sqrt() @ vectors.T).float()
+
+
+@torch.no_grad()
+def start_from(sampler: torch.nn.Module, first: torch.nn.Module, basis: Tensor) -> None:
+    """Copy codecs and trunk; every kernel starts as the first stage's output in the new basis, a little apart."""
+    sampler.input.load_state_dict(first.input.state_dict())
+    sampler.output.mean.copy_(first.output.mean)
+    sampler.output.basis.copy_(basis)
+    net, kernels = sampler.net, sampler.net.kernels
+    net.trunk.load_state_dict(first.net.trunk.state_dict())
+    change = torch.linalg.solve(basis, first.output.basis)
+    weight, bias = change @ first.net.head.weight, change @ first.net.head.bias
+    net.mu.weight.copy_(weight.repeat_interleave(kernels, 0))
+    apart = 0.7 * torch.randn(48, kernels)
+    net.mu.bias.copy_((bias[:, None] + apart).flatten())
+    for head in (net.sigma, net.alpha):
+        head.weight.mul_(0.1)
+        head.bias.zero_()
+
+
+@torch.no_grad()
+def sample(sampler: torch.nn.Module, keypoints, confidence, count: int, seed: int = 0):  # type: ignore[no-untyped-def]
+    """Hypotheses of the sampler as numpy, from seeded noise, in blocks."""
+    generator = torch.Generator().manual_seed(seed)
+    parts = []
+    for start in range(0, len(keypoints), 2000):
+        k, c = (torch.from_numpy(a[start : start + 2000]) for a in (keypoints, confidence))
+        parts.append(sampler(k, c, torch.randn(len(k), count, 49, generator=generator)))
+    return tuple(torch.cat(p).numpy() for p in zip(*parts, strict=True))
+
+
+def evaluate(sampler: torch.nn.Module, validation: Validation, config: MdnConfig) -> dict[str, dict[str, float]]:
+    """Aggregate, best of 5 and of H, coverage; with exact and with noisy 2D. On a quarter of the frames."""
+    result = {}
+    for name, batch in (("gt_2d", validation.exact), ("detector_noise_2d", validation.noisy)):
+        small = type(batch)(*(getattr(batch, f)[::4] for f in ("keypoints", "confidence", "joints")))
+        result[name] = score(lambda k, c: sample(sampler, k, c, config.hypotheses), small, best=(5, config.hypotheses))
+    return result
+
+
+def calibrate(sampler: torch.nn.Module, validation: Validation, config: MdnConfig) -> None:
+    """Set `spread` so that the regions cover what they claim, on validation frames that `evaluate` does not use."""
+    batch = validation.noisy
+    small = type(batch)(*(getattr(batch, f)[2::8] for f in ("keypoints", "confidence", "joints")))
+    candidates = np.geomspace(0.6, 1.8, 12)
+    misses = []
+    for spread in candidates:
+        sampler.spread.fill_(float(spread))
+        metrics = score(lambda k, c: sample(sampler, k, c, 50), small)
+        misses.append(sum(abs(metrics[f"coverage_{round(100 * p)}"] - p) for p in LEVELS))
+    sampler.spread.fill_(float(candidates[int(np.argmin(misses))]))
