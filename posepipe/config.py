@@ -18,15 +18,14 @@ else:
 T = TypeVar("T")
 
 
-def load_config(path: Path, kind: type[T]) -> T:
-    """Read `path` into the dataclass `kind`; InputError for a missing file, bad TOML, an unknown key, a wrong type."""
+def read_toml(path: Path) -> dict[str, Any]:
+    """Parse a TOML file; InputError when it is missing or not TOML."""
     try:
-        data = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"Cannot read the configuration {path} ({error.strerror}).", "See `configs/`.") from None
     except ValueError as error:
         raise InputError(f"{path} is not valid TOML ({error}).") from None
-    return from_mapping(data, kind, str(path))
 
 
 def from_mapping(data: dict[str, Any], kind: type[T], where: str) -> T:

@@ -51,9 +51,10 @@ class Conversion:
         """A detection in the source layout -> H36M-17. Confidence of a joint is the mean of its sources' confidences,
         weighted by the size of their weights; 0 where the joint cannot be computed."""
         if detected.skeleton != self.source.name:
+            fitting = [c.name for c in CONVERSIONS if c.source.name == detected.skeleton]
             raise UsageError(
                 f"Conversion {self.name} reads {self.source.name} keypoints, not {detected.skeleton}.",
-                f"Use one of: {', '.join(c.name for c in CONVERSIONS if c.source.name == detected.skeleton) or 'none'}.",
+                f"For these there is: {', '.join(fitting) or 'none yet'}.",
             )
         points = self.points(detected.keypoints)
         share = np.abs(self.matrix) / np.abs(self.matrix).sum(1, keepdims=True)

@@ -1,0 +1,82 @@
+"""The `posepipe` command: names the verbs and imports only the room of the one that was called."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+# verb -> (module with `main(verb, argv) -> int`, what it does)
+VERBS = {
+    "run": ("posepipe.pipeline.cli", "a video in, 3D skeletons with uncertainty and a picture of them out"),
+    "demo": ("posepipe.pipeline.cli", "the same on a rendered actor whose 3D is known exactly, with the errors"),
+    "lifters": ("posepipe.trt_build.cli", "the lifters, their papers and weights"),
+    "build-engines": ("posepipe.trt_build.cli", "a lifter's weights to the graph that the backends run"),
+    "train": ("posepipe.training.cli", "run a recipe of configs/train"),
+    "data": ("posepipe.training.cli", "build a motion file from mocap"),
+    "doctor": ("posepipe.doctor", "what is installed, which backends work and why the others do not"),
+}
+
+
+def _usage() -> str:
+    lines = "\n".join(f"  {verb:<14} {text}" for verb, (_, text) in VERBS.items())
+    return f"usage: posepipe VERB ...  (posepipe VERB --help)\n\n{lines}\n\n  --version      the version"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one verb; returns the exit code: 0 done, 1 some input failed, 2 usage, 130/143 interrupted."""
+    argv = sys.argv[1:] if argv is None else argv
+    if not argv or argv[0] in ("-h", "--help", "help"):
+        print(_usage())
+        return 0 if argv else 2
+    if argv[0] == "--version":
+        from posepipe import __version__
+
+        print(f"posepipe {__version__}")
+        return 0
+    verb, rest = argv[0], argv[1:]
+    if verb not in VERBS:
+        import difflib
+
+        near = difflib.get_close_matches(verb, VERBS, 1)
+        hint = f" Did you mean '{near[0]}'?" if near else ""
+        print(f"posepipe: there is no verb '{verb}'.{hint} See `posepipe --help`.", file=sys.stderr)
+        return 2
+    return _guarded(verb, rest)
+
+
+def _guarded(verb: str, argv: list[str]) -> int:
+    """Call the verb; expected failures become one line on stderr and an exit code, tracebacks need --debug."""
+    import signal
+
+    from posepipe.errors import PosepipeError
+
+    debug = "--debug" in argv
+    argv = [a for a in argv if a != "--debug"]
+
+    def terminate(signum: int, frame: object) -> None:
+        raise _Terminated
+
+    signal.signal(signal.SIGTERM, terminate)
+    try:
+        return int(importlib.import_module(VERBS[verb][0]).main(verb, argv))
+    except PosepipeError as error:
+        if debug:
+            raise
+        print(f"posepipe {verb}: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print(f"posepipe {verb}: interrupted; nothing half-written was kept.", file=sys.stderr)
+        return 130
+    except _Terminated:
+        print(f"posepipe {verb}: terminated; nothing half-written was kept.", file=sys.stderr)
+        return 143
+    except BrokenPipeError:
+        return 1
+
+
+class _Terminated(BaseException):
+    """SIGTERM arrived; a BaseException, so that cleaning up happens but nothing handles it as a failure."""
+
+
+if __name__ == "__main__":
+    sys.exit(main())

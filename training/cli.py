@@ -1,0 +1,68 @@
+"""The verbs of the training room: train, data."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from posepipe.errors import InputError
+
+
+def main(verb: str, argv: list[str]) -> int:
+    return {"train": _train, "data": _data}[verb](argv)
+
+
+def _train(argv: list[str]) -> int:
+    parser = argparse.ArgumentParser("posepipe train", description="Train a lifter by a recipe.")
+    parser.add_argument("recipe", type=Path, help="a TOML file, e.g. configs/train/martinez_cmu.toml")
+    args = parser.parse_args(argv)
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from posepipe.config import from_mapping, read_toml
+
+    data = read_toml(args.recipe)
+    recipe = data.get("recipe")
+    if recipe == "martinez":
+        from posepipe.training.recipes import martinez as module
+
+        config = from_mapping(data, module.MartinezConfig, str(args.recipe))
+    elif recipe == "mdn":
+        from posepipe.training.recipes import mdn as module  # type: ignore[no-redef]
+
+        config = from_mapping(data, module.MdnConfig, str(args.recipe))  # type: ignore[attr-defined]
+    else:
+        raise InputError(f"{args.recipe}: unknown recipe {recipe!r}.", "Known: 'martinez', 'mdn'.")
+    console = Console()
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task(recipe, total=config.steps)
+
+        def report(step: int, text: str) -> None:
+            progress.update(task, completed=step + 1, description=f"{recipe} {step + 1}/{config.steps} {text}")
+            if text.startswith("validation") or (not console.is_terminal and step % 500 == 0):
+                progress.console.print(f"{recipe} {step + 1}/{config.steps} {text}", highlight=False, soft_wrap=True)
+
+        metrics = module.train(config, report)
+    console.print(f"wrote {config.out}: {metrics}", highlight=False, soft_wrap=True)
+    return 0
+
+
+def _data(argv: list[str]) -> int:
+    parser = argparse.ArgumentParser("posepipe data", description="Build a motion file.")
+    actions = parser.add_subparsers(dest="action", required=True)
+    build = actions.add_parser("build", help="mocap -> one HDF5 of H36M-17 motion")
+    build.add_argument("--from", dest="kind", choices=["cmu-asfamc"], required=True)
+    build.add_argument("source", type=Path, help="zip of subjects/NN/NN.asf and NN_MM.amc")
+    build.add_argument("--positions", type=Path, help="also read this npz of joint positions")
+    build.add_argument("-o", "--out", type=Path, required=True)
+    build.add_argument("--fps", type=float, default=30.0)
+    args = parser.parse_args(argv)
+    from posepipe.training.data.build import build_cmu
+
+    clips = build_cmu(args.source, args.positions, args.out, args.fps)
+    for split in ("train", "validation"):
+        chosen = [c for c in clips if c.split == split]
+        print(f"{split}: {len(chosen)} clips, {sum(len(c.joints) for c in chosen):,} frames")
+    print(f"wrote {args.out}")
+    return 0
