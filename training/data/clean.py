@@ -49,7 +49,7 @@ def check_build(joints: NDArray, name: str) -> None:
         lengths = np.linalg.norm(joints[:, H36M_17.index(end)] - joints[:, H36M_17.index(start)], axis=-1)
         if lengths.min() < low or lengths.max() > high:
             raise InputError(
-                f"Clip '{name}': {start} to {end} is {lengths.min():.3f} to {lengths.max():.3f} m, not {low} to {high}.",
+                f"Clip '{name}': {start} to {end} is {lengths.min():.3f} to {lengths.max():.3f} m, not {low}-{high}.",
                 "Check the file's unit of length and its joint names.",
             )
         if np.ptp(lengths) > 1e-3:

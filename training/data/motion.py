@@ -35,7 +35,9 @@ class Clip:
 
 
 def write_motion(clips: list[Clip], out: Path, notice: str) -> None:
-    """Write clips to out atomically; notice: the acknowledgement their source asks for. Raises OutputError; nothing half-written stays."""
+    """Write clips to out atomically; notice: the acknowledgement their source asks for.
+
+    Raises OutputError; nothing half-written stays."""
     out = Path(out)
     temporary: Path | None = None
     try:

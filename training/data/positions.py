@@ -17,8 +17,8 @@ from posepipe.errors import InputError
 
 # The clips were made from the skeleton of CMU subject 02 with the offsets of `thorax` and of both `wrist` bones set to
 # zero: neck and clavicles start at the *lower* end of the thorax, and the figure is 117 mm too short. The clavicles
-# do not move against the thorax in CMU's model (their channels are zero), so the two of them fix its rotation and with it
-# the lost bone, exactly: thorax = _SUM (l + r) + _DIFFERENCE (l - r) + _NORMAL (l x r)/|l x r| with l, r the clavicle
+# do not move against the thorax in CMU's model (their channels are zero), so the two of them fix its rotation and with
+# it the lost bone, exactly: thorax = _SUM (l + r) + _DIFFERENCE (l - r) + _NORMAL (l x r)/|l x r|, l and r the clavicle
 # vectors. The numbers follow from the rest pose in 02.asf (tests/training/test_mocap_positions.py computes them anew).
 _SUM, _DIFFERENCE, _NORMAL = 1.138491, -0.004579, 0.034131
 

@@ -1,0 +1,152 @@
+"""More bodies and poses from the same motion: mirrored, rescaled, limbs lengthened, halves of two people joined.
+
+All functions take H36M-17 joints (N, 17, 3) in metres in a world frame with y up, and work on the whole batch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from posepipe.skeleton import H36M_17
+
+Floats = NDArray[np.float32]
+
+
+def _indices(*names: str) -> NDArray[np.int64]:
+    return np.array([H36M_17.index(name) for name in names])
+
+
+_MIRROR = np.array(H36M_17.mirror)
+_BONES = np.array(H36M_17.bones)
+# path[j, b] = 1 where bone b lies between the hip and joint j: joints = hip + path @ bone vectors
+_PATH = np.zeros((len(H36M_17), len(_BONES)), np.float32)
+for _bone, (_parent, _child) in enumerate(H36M_17.bones):  # parents come first only along a chain, so walk each chain
+    for _joint in range(len(H36M_17)):
+        _up = _joint
+        while _up > 0:
+            if _up == _child:
+                _PATH[_joint, _bone] = 1.0
+            _up = H36M_17.parents[_up]
+
+# Bones that grow together; left and right always do.
+LIMBS = (
+    ("l_hip", "r_hip"),
+    ("l_knee", "r_knee"),
+    ("l_ankle", "r_ankle"),
+    ("spine", "thorax"),
+    ("neck", "head"),
+    ("l_shoulder", "r_shoulder"),
+    ("l_elbow", "r_elbow"),
+    ("l_wrist", "r_wrist"),
+)
+_LIMB_OF_BONE = np.array(
+    [next(i for i, ends in enumerate(LIMBS) if H36M_17.joints[child] in ends) for _, child in H36M_17.bones]
+)
+
+UPPER = _indices(
+    "spine", "thorax", "neck", "head", "l_shoulder", "l_elbow", "l_wrist", "r_shoulder", "r_elbow", "r_wrist"
+)
+_L_HIP, _R_HIP, _SPINE = _indices("l_hip", "r_hip", "spine")
+_REACHING = _indices("head", "l_elbow", "l_wrist", "r_elbow", "r_wrist")
+_LEG_TOP = _indices("l_hip", "l_knee", "r_hip", "r_knee")
+_LEG_END = _indices("l_knee", "l_ankle", "r_knee", "r_ankle")
+
+# Two halves fit when the pelvises agree after turning about the vertical. No reaching joint may come nearer to a leg's
+# axis than real ones do (the first percentile over all frames of the CMU subset is 0.09 m).
+MAX_HIP_LINE_DEG, MAX_SPINE_DEG, MIN_LEG_DISTANCE = 15.0, 25.0, 0.09
+
+
+@dataclass(frozen=True)
+class AugmentRanges:
+    """mirror, recombine: shares of the batch. height: uniform factor of the whole body. limb: standard deviation of the
+    logarithm of each limb's own factor."""
+
+    mirror: float = 0.5
+    height: tuple[float, float] = (0.85, 1.15)
+    limb: float = 0.06
+    recombine: float = 0.3
+
+
+DEFAULT_AUGMENT = AugmentRanges()
+
+
+def mirror(joints: Floats) -> Floats:
+    """The mirror image in the plane x = 0, left and right renamed. Twice is the identity."""
+    return joints.take(_MIRROR, axis=1) * np.array([-1, 1, 1], joints.dtype)
+
+
+def rescale_limbs(joints: Floats, factors: Floats) -> Floats:
+    """Multiply the length of every bone by its limb's factor (N, len(LIMBS)), > 0; directions and the hip stay."""
+    bones = joints.take(_BONES[:, 1], axis=1) - joints.take(_BONES[:, 0], axis=1)
+    grown = bones * factors.take(_LIMB_OF_BONE, axis=1)[..., None]
+    return joints[:, :1] + _PATH.astype(joints.dtype) @ grown
+
+
+def heading(joints: Floats) -> Floats:
+    """(N,) radians: the turn about the vertical that takes +x to the line from right to left hip, seen from above."""
+    across = joints[:, _L_HIP] - joints[:, _R_HIP]
+    return np.arctan2(-across[:, 2], across[:, 0])
+
+
+def turn(joints: Floats, yaw: Floats) -> Floats:
+    """Rotate (N, J, 3) about the world's y axis by yaw (N,) radians."""
+    cos, sin = np.cos(yaw)[:, None], np.sin(yaw)[:, None]
+    x, y, z = joints[..., 0], joints[..., 1], joints[..., 2]
+    return np.stack([cos * x + sin * z, y, cos * z - sin * x], axis=-1)
+
+
+def recombine(lower: Floats, upper: Floats) -> tuple[Floats, NDArray[np.bool_]]:
+    """Legs and hips of lower (N, 17, 3), everything above the hips of upper (N, 17, 3), joined at the hip with upper
+    turned about the vertical to the heading of lower. Bone lengths are those of the two sources.
+
+    Returns the poses and (N,) whether each is plausible; an implausible one is returned as lower, unchanged."""
+    turned = turn(upper - upper[:, :1], heading(lower) - heading(upper))
+    ours = lower - lower[:, :1]
+    fits = _angle_below(ours[:, _L_HIP] - ours[:, _R_HIP], turned[:, _L_HIP] - turned[:, _R_HIP], MAX_HIP_LINE_DEG)
+    fits &= _angle_below(ours[:, _SPINE], turned[:, _SPINE], MAX_SPINE_DEG)
+    joined = ours.copy()
+    joined[:, UPPER] = turned[:, UPPER]
+    fits &= leg_distance(joined) >= MIN_LEG_DISTANCE
+    return np.where(fits[:, None, None], joined + lower[:, :1], lower), fits
+
+
+def leg_distance(joints: Floats) -> Floats:
+    """(N,) metres: the smallest distance of head, elbows and wrists to the axes of thighs and shanks."""
+    start, points = joints[:, _LEG_TOP], joints[:, _REACHING]
+    axis = joints[:, _LEG_END] - start
+    from_start = points[:, :, None] - start[:, None]
+    squared = np.maximum((axis**2).sum(axis=-1), 1e-12)
+    along = np.clip((from_start * axis[:, None]).sum(axis=-1) / squared[:, None], 0, 1)
+    away = from_start - along[..., None] * axis[:, None]
+    return np.sqrt((away**2).sum(axis=-1).min(axis=(1, 2)))
+
+
+def _angle_below(a: Floats, b: Floats, degrees: float) -> NDArray[np.bool_]:
+    lengths = np.sqrt((a**2).sum(axis=-1) * (b**2).sum(axis=-1))
+    return (a * b).sum(axis=-1) > np.cos(np.radians(degrees)) * lengths
+
+
+def augment(
+    joints: Floats, partners: Floats, rng: np.random.Generator, ranges: AugmentRanges = DEFAULT_AUGMENT
+) -> Floats:
+    """joints (N, 17, 3) -> new poses of the same shape. partners (M, 17, 3), M = partners_needed(N, ranges), lend their
+    upper bodies to the first M samples; draw both at random."""
+    count = len(joints)
+    share = len(partners)
+    result = joints.copy()
+    if share:
+        result[:share], _ = recombine(joints[:share], partners)
+    flipped = rng.random(count, dtype=np.float32) < ranges.mirror
+    result[flipped] = mirror(result[flipped])
+    factors = np.exp(np.float32(ranges.limb) * rng.standard_normal((count, len(LIMBS)), dtype=np.float32))
+    low, high = ranges.height
+    factors *= np.float32(low) + np.float32(high - low) * rng.random((count, 1), dtype=np.float32)
+    return rescale_limbs(result, factors)
+
+
+def partners_needed(count: int, ranges: AugmentRanges) -> int:
+    """How many partners augment() wants for count samples."""
+    return round(count * ranges.recombine)
