@@ -63,7 +63,8 @@ def batches(
     batch: int,
     rng: np.random.Generator,
     *,
-    ranges: AugmentRanges | None = DEFAULT_AUGMENT,
+    augmented: bool = True,
+    ranges: AugmentRanges = DEFAULT_AUGMENT,
     cameras: CameraRanges = DEFAULT_CAMERAS,
     weights: NDArray | None = None,
     steps: int | None = None,
@@ -71,20 +72,22 @@ def batches(
     """Draw batch frames with replacement, augment them, and look at each with a camera of its own; steps batches, or
     without end.
 
-    ranges None: poses as recorded (validation). weights: (F,) over stack_frames(clips), default frame_weights();
-    np.ones draws every frame alike. Raises InputError for no clips, UsageError for weights that do not fit."""
+    augmented False: poses as recorded (validation). weights: (F,) chances over stack_frames(clips); by default
+    frame_weights(), or every frame alike when not augmented. Raises InputError for no clips, UsageError for weights that do not fit."""
     frames = stack_frames(clips)
-    chances = frame_weights(frames) if weights is None else np.asarray(weights)
+    if weights is None:
+        weights = frame_weights(frames) if augmented else np.ones(len(frames))
+    chances = np.asarray(weights)
     if chances.shape != (len(frames),) or not np.isfinite(chances).all() or chances.min() < 0 or chances.max() <= 0:
         raise UsageError(f"Weights must be {len(frames)} finite numbers, none negative and not all zero.")
     cumulative = np.cumsum(chances, dtype=np.float64)
     cumulative /= cumulative[-1]
     done = 0
     while steps is None or done < steps:
-        partners = partners_needed(batch, ranges) if ranges else 0
+        partners = partners_needed(batch, ranges) if augmented else 0
         rows = np.searchsorted(cumulative, rng.random(batch + partners), side="right")
         drawn = frames[np.minimum(rows, len(frames) - 1)]
-        poses = augment(drawn[:batch], drawn[batch:], rng, ranges) if ranges else drawn
+        poses = augment(drawn[:batch], drawn[batch:], rng, ranges) if augmented else drawn
         views = sample_views(poses, rng, cameras)
         yield Batch(views.joints, views.rays, views.inside)
         done += 1
