@@ -99,20 +99,25 @@ def draw(capsule: Capsule, camera: Intrinsics, out: Buffers) -> None:
     squash = np.eye(3)
     if capsule.rotation is not None and capsule.stretch != (1.0, 1.0, 1.0):
         squash = capsule.rotation @ np.diag(1.0 / np.array(capsule.stretch)) @ capsule.rotation.T
-    x = (np.arange(x0, x1) + 0.5 - camera.cx) / camera.fx
-    y = (np.arange(y0, y1) + 0.5 - camera.cy) / camera.fy
+    # Single precision is enough but for the thinnest parts, whose boxes are small anyway.
+    kind = np.float64 if min(capsule.radius_a, capsule.radius_b) < 0.02 else np.float32
+    x = ((np.arange(x0, x1) + 0.5 - camera.cx) / camera.fx).astype(kind)
+    y = ((np.arange(y0, y1) + 0.5 - camera.cy) / camera.fy).astype(kind)
     a, b = squash @ capsule.a, squash @ capsule.b
     flat, hit = _cast(squash, a, b, capsule.radius_a, capsule.radius_b, x, y)
     if not len(flat):
         return
     rows, columns = np.divmod(flat, x1 - x0)
     index = (rows + (y0 - out.y0)) * width + columns + (x0 - out.x0)
-    rays = np.stack([x[columns], y[rows], np.ones(len(flat))], axis=1)
     depth, share = hit
-    nearer = depth < out.depth.ravel()[index]
-    index, depth, share, rays = index[nearer], depth[nearer], share[nearer], rays[nearer]
-    point = rays * depth[:, None]
-    normal = (point @ squash.T - a - share[:, None] * (b - a)) @ squash
+    nearer = np.flatnonzero(depth < out.depth.ravel()[index])
+    index, depth, share = index[nearer], depth[nearer], share[nearer]
+    point = np.empty((len(index), 3), kind)
+    point[:, 0] = x[columns[nearer]] * depth
+    point[:, 1] = y[rows[nearer]] * depth
+    point[:, 2] = depth
+    narrow = squash.astype(kind)
+    normal = (point @ narrow.T - a.astype(kind) - share[:, None] * (b - a).astype(kind)) @ narrow
     normal /= np.sqrt(np.einsum("ij,ij->i", normal, normal))[:, None]
     out.depth.reshape(-1)[index] = depth
     out.normal.reshape(-1, 3)[index] = normal
@@ -129,19 +134,20 @@ def _cast(
 
     def linear(v: Array) -> Array:
         """v . r for every pixel of the grid."""
-        w = squash.T @ v
+        w = (squash.T @ v).tolist()
         return (w[0] * x)[None, :] + (w[1] * y + w[2])[:, None]
 
-    form = squash.T @ squash
-    q = (form[0, 0] * x * x + 2 * form[0, 2] * x)[None, :] + (form[1, 1] * y * y + 2 * form[1, 2] * y + form[2, 2])[
+    form = (squash.T @ squash).tolist()
+    q = (form[0][0] * x * x + 2 * form[0][2] * x)[None, :] + (form[1][1] * y * y + 2 * form[1][2] * y + form[2][2])[
         :, None
     ]
-    q = q + (2 * form[0, 1] * x)[None, :] * y[:, None]
+    if form[0][1] != 0.0:
+        q = q + (2 * form[0][1] * x)[None, :] * y[:, None]
     if d2 < 1e-9:  # a sphere (or one end inside the other)
         centre, radius, share = (a, ra, 0.0) if ra >= rb else (b, rb, 1.0)
         m = linear(centre)
         flat = np.flatnonzero(m * m - q * (float(centre @ centre) - radius * radius) > 0)
-        shares = np.full(len(flat), share)
+        shares = np.full(len(flat), share, x.dtype)
         depth, inside = _end_sphere(m.ravel()[flat], q.ravel()[flat], shares, a, axis, ra, taper)
         return flat[inside], (depth[inside], shares[inside])
     m1, m5 = -float(axis @ a), float(a @ a)
@@ -175,15 +181,15 @@ def _end_sphere(
 
 
 def _colours(capsule: Capsule, point: Array) -> NDArray[np.uint8]:
-    """(N, 3) albedo at surface points (camera frame)."""
+    """(N, 3) albedo at surface points (camera frame), or (3,) where it is the same for all."""
     paint = capsule.paint
     if paint.texture is None or capsule.rotation is None or capsule.origin is None:
-        return np.broadcast_to(np.array(paint.colour, np.uint8), point.shape)
-    local = (point - capsule.origin) @ capsule.rotation
+        return np.array(paint.colour, np.uint8)
+    local = (point - capsule.origin.astype(point.dtype)) @ capsule.rotation.astype(point.dtype)
     rows, columns = paint.texture.shape[:2]
     e = paint.extent
     if paint.kind == "sphere":
-        direction = local / np.array(e)
+        direction = local / np.array(e, local.dtype)
         v = 0.5 - np.arctan2(direction[:, 1], np.hypot(direction[:, 0], direction[:, 2])) / np.pi
         u = 0.5 + np.arctan2(direction[:, 0], direction[:, 2]) / (2 * np.pi)
     else:

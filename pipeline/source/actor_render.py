@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from posepipe.pipeline.source.actor_raster import Buffers, Capsule, bounds, draw, empty_buffers
 from posepipe.pipeline.source.actor_stage import LIGHT, View, cast_shadow
 
-AMBIENT, LAMP, HEADLIGHT, SKY = 0.34, 0.50, 0.22, 0.10
+AMBIENT, LAMP, HEADLIGHT, SKY = 0.36, 0.46, 0.32, 0.10
 
 
 def picture(parts: list[Capsule], view: View, background: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -21,14 +21,17 @@ def picture(parts: list[Capsule], view: View, background: NDArray[np.uint8]) -> 
     buffers = cast(parts, view)
     if buffers is None:
         return image
-    lit, mask = _light(buffers, view)
-    height, width = mask.shape
+    height, width = buffers.depth.shape
     window = image[buffers.y0 : buffers.y0 + height, buffers.x0 : buffers.x0 + width]
-    alpha = cv2.GaussianBlur(mask, (3, 3), 0.7)[..., None]
-    # Empty pixels take the colour of their neighbours, so that the soft edge does not darken.
-    spread = cv2.blur(lit, (3, 3)) / np.maximum(cv2.blur(mask, (3, 3)), 1e-3)[..., None]
-    lit = np.where(mask[..., None] > 0, lit, spread)
-    window[:] = np.clip(window * (1.0 - alpha) + lit * alpha + 0.5, 0, 255).astype(np.uint8)
+    covered = np.isfinite(buffers.depth)
+    index = np.flatnonzero(covered)
+    lit = _light(buffers, index, view)
+    # The silhouette's own pixels let some of the room through: edges without stairs.
+    alpha = cv2.GaussianBlur(covered.view(np.uint8) * np.uint8(255), (3, 3), 0.8).ravel()[index]
+    alpha = np.clip(alpha * np.float32(1.3 / 255) - np.float32(0.3), 0.0, 1.0)[:, None]
+    rows, columns = np.divmod(index, width)
+    behind = window[rows, columns]
+    window[rows, columns] = np.clip(behind + (lit - behind) * alpha + np.float32(0.5), 0, 255).astype(np.uint8)
     return image
 
 
@@ -42,7 +45,7 @@ def cast(parts: list[Capsule], view: View) -> Buffers | None:
     x0, y0 = (int(v) for v in corners[:, :2].min(axis=0))
     x1, y1 = (int(v) for v in corners[:, 2:].max(axis=0))
     buffers = empty_buffers(x0, y0, x1 - x0, y1 - y0)
-    for part in seen:
+    for part in sorted(seen, key=lambda part: float(part.a[2] + part.b[2])):  # near first: what hides is drawn once
         draw(part, view.intrinsics, buffers)
     return buffers
 
@@ -57,17 +60,14 @@ def _to_camera(part: Capsule, view: View) -> Capsule:
     )
 
 
-def _light(buffers: Buffers, view: View) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """((h, w, 3) float32 lit colours, (h, w) float32 coverage): Lambert under a lamp, a headlight and the sky.
+def _light(buffers: Buffers, index: NDArray[np.intp], view: View) -> NDArray[np.float32]:
+    """(N, 3) float32 colours 0..255 of the covered pixels: Lambert under a lamp, a headlight and the sky.
 
     Creases (where the neighbourhood is nearer to the camera) are darkened: contact between limbs and trunk shows."""
-    normal, depth = buffers.normal, buffers.depth
-    mask = np.isfinite(depth).astype(np.float32)
+    normal, depth = buffers.normal.reshape(-1, 3)[index], buffers.depth.ravel()[index]
     lamp, up = (view.rotation @ LIGHT).astype(np.float32), view.rotation[:, 1].astype(np.float32)
     shine = np.maximum(normal @ lamp, 0.0) * LAMP
-    shine += AMBIENT + HEADLIGHT * np.maximum(-normal[..., 2], 0.0) + SKY * (normal @ up)
-    near = np.where(mask > 0, depth, 1e3)
-    around = cv2.blur(np.minimum(near, depth[mask > 0].max() if mask.any() else 1e3).astype(np.float32), (15, 15))
-    crease = np.clip((near - around - 0.01) * 4.0, 0.0, 0.35)
-    shine *= 1.0 - crease
-    return buffers.albedo * (shine * mask)[..., None], mask
+    shine += AMBIENT + HEADLIGHT * np.maximum(-normal[:, 2], 0.0) + SKY * (normal @ up)
+    around = cv2.blur(np.minimum(buffers.depth, depth.max()), (15, 15)).ravel()[index]
+    shine *= 1.0 - np.clip((depth - around - 0.01) * 4.0, 0.0, 0.35)
+    return buffers.albedo.reshape(-1, 3)[index] * shine[:, None]

@@ -38,13 +38,13 @@ def _trunk(body: ActorBody, pose: BodyPose, wardrobe: Wardrobe, g: float) -> lis
         worn(spine, hip + pelvis @ np.array([0.0, 0.07, -0.02]) * k, 0.132, 0.148, (1.0, 1.0, 0.66)),
     ]
     for sign in SIDES.values():
-        blade = thorax + chest @ np.array([sign * 0.085, -0.075, 0.008]) * k
-        breast = thorax + chest @ np.array([sign * 0.072, -0.125, 0.040]) * k
-        shoulder = thorax + chest @ np.array([sign * 0.135, -0.005, -0.008]) * k
-        collar = thorax + chest @ np.array([sign * 0.030, 0.040, -0.020]) * k
+        blade = thorax + chest @ np.array([sign * 0.085, -0.075, 0.004]) * k
+        breast = thorax + chest @ np.array([sign * 0.068, -0.118, 0.026]) * k
+        shoulder = thorax + chest @ np.array([sign * 0.150, 0.002, -0.008]) * k
+        collar = thorax + chest @ np.array([sign * 0.030, 0.045, -0.022]) * k
         parts.append(worn(blade, blade + chest @ low * k, 0.085, 0.070, (1.0, 1.0, 0.95)))
-        parts.append(worn(breast, breast, 0.078, 0.078, (1.1, 0.9, 0.85)))
-        parts.append(worn(collar, shoulder, 0.048, 0.060, (1.0, 1.0, 1.0)))
+        parts.append(worn(breast, breast, 0.090, 0.090, (1.05, 0.9, 0.82)))
+        parts.append(worn(collar, shoulder, 0.052, 0.056, (1.0, 1.0, 1.0)))
     seat = hip + pelvis @ np.array([0.0, 0.02, 0.0]) * k
     parts.append(
         Capsule(
@@ -71,14 +71,16 @@ def _leg(body: ActorBody, pose: BodyPose, wardrobe: Wardrobe, side: str, g: floa
     cloth, skin = Paint(c.trousers), Paint(c.skin)
     ahead = _bend_side(hip, knee, ankle, foot[:, 2])
     hem = ankle + (knee - ankle) * 0.10
-    belly = knee + (ankle - knee) * 0.30 - ahead * 0.030 * k
+    behind = knee + (ankle - knee) * 0.10 - ahead * 0.004 * k
+    belly = knee + (ankle - knee) * 0.32 - ahead * 0.024 * k
     thigh = hip + pose.rotations["pelvis"] @ np.array([SIDES[side] * 0.004, -0.03, 0.0]) * k
     parts = [
         Capsule(thigh, knee, 0.088 * g, 0.058 * g, cloth),
         Capsule(knee, hem, 0.056 * g, 0.042 * g, cloth),
-        Capsule(belly, ankle + (knee - ankle) * 0.3, 0.046 * g, 0.036 * g, cloth),
+        Capsule(behind, belly, 0.052 * g, 0.047 * g, cloth),
+        Capsule(belly, ankle + (knee - ankle) * 0.25, 0.047 * g, 0.040 * g, cloth),
         Capsule(
-            knee + ahead * 0.012 * k, knee + ahead * 0.012 * k, 0.052 * g, 0.052 * g, Paint(shade(c.trousers, 1.12))
+            knee + ahead * 0.012 * k, knee + ahead * 0.012 * k, 0.053 * g, 0.053 * g, Paint(shade(c.trousers, 1.06))
         ),
         Capsule(hem, ankle - foot[:, 1] * 0.03 * k, 0.037 * k, 0.036 * k, skin),
     ]
@@ -113,11 +115,11 @@ def _arm(body: ActorBody, pose: BodyPose, wardrobe: Wardrobe, side: str, g: floa
     shirt, skin = Paint(c.shirt), Paint(c.skin)
     sleeve = shoulder + (elbow - shoulder) * 0.62
     parts = [
-        Capsule(shoulder, sleeve, 0.060 * g, 0.050 * g, shirt),
+        Capsule(shoulder + (elbow - shoulder) * 0.04, sleeve, 0.055 * g, 0.050 * g, shirt),
         Capsule(sleeve, sleeve + (elbow - shoulder) * 0.02, 0.052 * g, 0.052 * g, Paint(c.print_on)),
         Capsule(sleeve, elbow, 0.043 * g, 0.039 * g, skin),
-        Capsule(elbow, elbow + (wrist - elbow) * 0.35, 0.040 * g, 0.042 * g, skin),
-        Capsule(elbow + (wrist - elbow) * 0.35, wrist, 0.042 * g, 0.027 * g, skin),
+        Capsule(elbow, elbow + (wrist - elbow) * 0.35, 0.039 * g, 0.041 * g, skin),
+        Capsule(elbow + (wrist - elbow) * 0.35, wrist, 0.041 * g, 0.027 * g, skin),
     ]
 
     def at(thumbward: float, out: float, palmward: float) -> Array:
@@ -157,7 +159,7 @@ def _head(body: ActorBody, pose: BodyPose, wardrobe: Wardrobe) -> list[Capsule]:
             centre,
         ),
         Capsule(at(0, -0.03, -0.052), at(0, -0.055, -0.052), 0.046 * k, 0.040 * k, hair, turn, (1.2, 1.0, 0.8), centre),
-        Capsule(at(0, 0.010, 0.090), at(0, -0.022, 0.102), 0.009 * k, 0.013 * k, warm),
+        Capsule(at(0, 0.010, 0.090), at(0, -0.022, 0.102), 0.008 * k, 0.012 * k, warm),
     ]
     for sign in SIDES.values():
         ear = at(sign * 0.073, -0.004, -0.006)
