@@ -158,7 +158,7 @@ def test_memory_is_flat(tmp_path: Path) -> None:
     with H5Writer(tmp_path / "a.h5", header(20)) as out:
         for index in range(12_000):
             out.frame(index / 30, 0)
-            out.row(index // 200, index, **row)
+            out.row(index // 1500, index, **row)
             if index == 3_000:
                 early = resident()
         assert resident() - early < 8e6, "9 000 more rows are 25 MB"
