@@ -88,23 +88,26 @@ def sample_views(joints: Floats, rng: np.random.Generator, ranges: CameraRanges 
 
     half_extent = _half_extents(u[5], np.radians(_between(u[6], *ranges.fov_deg)))
     by_joint = np.ascontiguousarray(around_hip.transpose(1, 0, 2))  # reducing over the first axis is 10x faster
-    low, high = by_joint.min(axis=0), by_joint.max(axis=0)
+    nearest = by_joint[..., 2].min(axis=0)
+    # With the hip at depth z and at h on the plane z = 1, joint (X, Z) is inside +-room if |h z + X| <= room (z + Z),
+    # so -room - low / z <= h <= room - high / z with low = min(X + room Z), high = max(X - room Z).
+    room = half_extent * np.float32(1 - ranges.margin)
+    aslant = room * by_joint[..., 2:]
+    low, high = (by_joint[..., :2] + aslant).min(axis=0), (by_joint[..., :2] - aslant).max(axis=0)
     low_log, high_log = np.log(ranges.distance[0]), np.log(ranges.distance[1])
     distance = np.exp(_between(u[7], low_log, high_log))
     whole = u[8] >= ranges.cut_share
-    room = half_extent * np.float32(1 - ranges.margin)
-    fits_at = ((high - low)[:, :2] / (2 * room)).max(axis=1) - low[:, 2]
+    fits_at = ((high - low) / (2 * room)).max(axis=1)
     depth = np.where(whole, np.clip(fits_at, distance, ranges.distance[1]), distance)
 
     # Where the hip may stand on the image for the whole person to be on it; the middle of that where it cannot be.
-    from_edge = -room - low[:, :2] / depth[:, None]
-    to_edge = room - high[:, :2] / depth[:, None]
+    from_edge, to_edge = -room - low / depth[:, None], room - high / depth[:, None]
     middle, free = (from_edge + to_edge) / 2, np.maximum(to_edge - from_edge, 0) / 2
     u_hip = u[9:].T * 2 - 1
     hip = np.where(whole[:, None], middle + free * u_hip, half_extent * u_hip)
     slant = np.sqrt(1 + (hip**2).sum(axis=1))  # distance = depth * slant
     depth = np.where(whole, np.minimum(depth, np.float32(ranges.distance[1]) / slant), depth / slant)
-    depth = np.maximum(depth, np.float32(ranges.near) - low[:, 2])
+    depth = np.maximum(depth, np.float32(ranges.near) - nearest)
 
     towards = np.concatenate([hip, np.ones((count, 1), np.float32)], axis=1)
     seen = around_hip + (towards * depth[:, None])[:, None, :]

@@ -155,27 +155,28 @@ def _read_bone(lines: _Lines, degrees: bool) -> Bone:
     for need in ("name", "direction", "length", "axis"):
         if not found.get(need):
             raise lines.error(f"the bone that begins in line {start} has no {need}")
+    name = found["name"][0]
     dof = tuple(word.lower() for word in found.get("dof", []))
     if any(channel not in ("rx", "ry", "rz") for channel in dof):
-        raise lines.error(f"bone '{found['name'][0]}' has the channels {' '.join(dof)}, only rx ry rz can be read")
+        raise lines.error(f"bone '{name}' has the channels {' '.join(dof)}, only rx ry rz can be read")
     numbers = " ".join(found.get("limits", [])).replace("(", " ").replace(")", " ").replace(",", " ").split()
     try:
         bounds = [float(word) for word in numbers]
     except ValueError:
-        raise lines.error(f"the limits of bone '{found['name'][0]}' must be numbers") from None
+        raise lines.error(f"the limits of bone '{name}' must be numbers") from None
     if bounds and len(bounds) != 2 * len(dof):
-        raise lines.error(f"bone '{found['name'][0]}' has {len(dof)} channels but {len(bounds)} limit values")
-    direction = np.array(lines.vector(found["direction"], "direction"))
+        raise lines.error(f"bone '{name}' has {len(dof)} channels but {len(bounds)} limit values")
+    direction = np.array(lines.vector(found["direction"], f"the direction of bone '{name}'"))
     norm = float(np.linalg.norm(direction))
     if norm < 1e-9:
-        raise lines.error(f"bone '{found['name'][0]}' has no direction")
+        raise lines.error(f"bone '{name}' has no direction")
     x, y, z = (float(v) for v in direction / norm)
     axis = found["axis"]
     return Bone(
-        name=found["name"][0],
+        name=name,
         direction=(x, y, z),
-        length=lines.floats(found["length"], 1, "length")[0],
-        axis=lines.vector(axis[:3], "axis"),
+        length=lines.floats(found["length"], 1, f"the length of bone '{name}'")[0],
+        axis=lines.vector(axis[:3], f"the axis of bone '{name}'"),
         axis_order=lines.axis_order(axis[3]) if len(axis) > 3 else "XYZ",
         dof=dof,
         limits=tuple(zip(bounds[::2], bounds[1::2], strict=True)),

@@ -73,7 +73,8 @@ def batches(
     without end.
 
     augmented False: poses as recorded (validation). weights: (F,) chances over stack_frames(clips); by default
-    frame_weights(), or every frame alike when not augmented. Raises InputError for no clips, UsageError for weights that do not fit."""
+    frame_weights(), or every frame alike when not augmented. Raises InputError for no clips, UsageError for weights
+    that do not fit."""
     frames = stack_frames(clips)
     if weights is None:
         weights = frame_weights(frames) if augmented else np.ones(len(frames))

@@ -1,0 +1,190 @@
+"""Augmentation keeps bodies bodies; batches draw what they say and nothing depends on anything but the seed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from posepipe.errors import InputError, UsageError
+from posepipe.skeleton import H36M_17
+from posepipe.training.augment import (
+    LIMBS,
+    MIN_LEG_DISTANCE,
+    UPPER,
+    AugmentRanges,
+    augment,
+    heading,
+    leg_distance,
+    mirror,
+    partners_needed,
+    recombine,
+    rescale_limbs,
+    turn,
+)
+from posepipe.training.data.batches import batches, frame_weights, stack_frames
+from posepipe.training.data.motion import Clip
+from posepipe.training.virtual_camera import CameraRanges
+
+BONES = np.array(H36M_17.bones)
+J = H36M_17.index
+REST = {
+    "hip": (0, 0.9, 0), "r_hip": (-0.1, 0.9, 0), "r_knee": (-0.1, 0.5, 0), "r_ankle": (-0.1, 0.1, 0),
+    "l_hip": (0.1, 0.9, 0), "l_knee": (0.1, 0.5, 0), "l_ankle": (0.1, 0.1, 0), "spine": (0, 1.1, 0),
+    "thorax": (0, 1.35, 0), "neck": (0, 1.5, 0), "head": (0, 1.6, 0), "l_shoulder": (0.2, 1.35, 0),
+    "l_elbow": (0.5, 1.35, 0), "l_wrist": (0.75, 1.35, 0), "r_shoulder": (-0.2, 1.35, 0),
+    "r_elbow": (-0.5, 1.35, 0), "r_wrist": (-0.75, 1.35, 0),
+}  # fmt: skip
+
+
+def lengths(joints: np.ndarray) -> np.ndarray:
+    return np.linalg.norm(joints[:, BONES[:, 1]] - joints[:, BONES[:, 0]], axis=-1)
+
+
+def people(count: int, seed: int = 0) -> np.ndarray:
+    """The rest pose with every bone bent a little at random, turned and placed anywhere."""
+    rng = np.random.default_rng(seed)
+    rest = np.array([REST[name] for name in H36M_17.joints])
+    joints = np.zeros((count, 17, 3))
+    for parent, child in H36M_17.bones:
+        bone = rest[child] - rest[parent]
+        wobble = 0.0 if child in (J("l_hip"), J("r_hip")) else 0.25
+        bent = bone + rng.normal(0, wobble * np.linalg.norm(bone), (count, 3))
+        bent *= np.linalg.norm(bone) / np.linalg.norm(bent, axis=1, keepdims=True)
+        joints[:, child] = joints[:, parent] + bent
+    return (turn(joints, rng.uniform(-3, 3, count)) + rng.normal(0, 3, (count, 1, 3))).astype(np.float32)
+
+
+def test_mirror_twice_is_the_identity_and_once_swaps_sides() -> None:
+    joints = people(20)
+    np.testing.assert_array_equal(mirror(mirror(joints)), joints)
+    mirrored = mirror(joints)
+    np.testing.assert_allclose(mirrored[:, J("l_wrist")], joints[:, J("r_wrist")] * [-1, 1, 1])
+    np.testing.assert_allclose(mirrored[:, J("head")], joints[:, J("head")] * [-1, 1, 1])
+    # a mirrored person is still a person: left is where left was, seen from the way the body faces
+    rest = np.array([[REST[name] for name in H36M_17.joints]])
+    np.testing.assert_allclose(mirror(rest), rest, atol=1e-12)
+
+
+def test_limbs_grow_by_their_own_factor_and_keep_their_directions() -> None:
+    joints = people(30).astype(float)
+    factors = np.random.default_rng(1).uniform(0.7, 1.4, (30, len(LIMBS)))
+    grown = rescale_limbs(joints, factors)
+    ratio = lengths(grown) / lengths(joints)
+    for limb, ends in enumerate(LIMBS):
+        for end in ends:
+            np.testing.assert_allclose(ratio[:, J(end) - 1], factors[:, limb], rtol=1e-9)
+    np.testing.assert_array_equal(grown[:, 0], joints[:, 0])
+    for parent, child in H36M_17.bones:
+        before, after = joints[:, child] - joints[:, parent], grown[:, child] - grown[:, parent]
+        np.testing.assert_allclose(np.cross(before, after), 0, atol=1e-9)
+    assert sorted(end for ends in LIMBS for end in ends) == sorted(H36M_17.joints[1:]), "every bone is in one limb"
+
+
+def test_turning_adds_to_the_heading() -> None:
+    joints = people(50).astype(float)
+    turned = heading(turn(joints, np.full(50, 0.7)))
+    np.testing.assert_allclose(np.exp(1j * turned), np.exp(1j * (heading(joints) + 0.7)), atol=1e-9)
+    np.testing.assert_allclose(heading(np.array([[REST[name] for name in H36M_17.joints]])), 0, atol=1e-12)
+
+
+def test_recombined_people_keep_their_bones_and_face_one_way() -> None:
+    lower, upper = people(400, 1).astype(float), people(400, 2).astype(float)
+    joined, fits = recombine(lower, upper)
+    assert 0.2 < fits.mean() < 1.0
+    np.testing.assert_array_equal(joined[~fits], lower[~fits])
+    legs = [j for j in range(17) if j not in UPPER]
+    np.testing.assert_allclose(joined[:, legs], lower[:, legs], atol=1e-12)
+    upper_bones = [i for i, (_, child) in enumerate(H36M_17.bones) if child in UPPER]
+    np.testing.assert_allclose(lengths(joined)[fits][:, upper_bones], lengths(upper)[fits][:, upper_bones], atol=1e-9)
+    assert (leg_distance(joined[fits]) >= MIN_LEG_DISTANCE).all()
+    # the upper body is the other one's, in its own pelvis frame, turned about the vertical only
+    ours = turn(joined - joined[:, :1], -heading(joined))[fits][:, UPPER]
+    theirs = turn(upper - upper[:, :1], -heading(upper))[fits][:, UPPER]
+    np.testing.assert_allclose(ours, theirs, atol=1e-9)
+
+
+def test_hands_in_a_leg_and_broken_backs_are_refused() -> None:
+    rest = np.array([[REST[name] for name in H36M_17.joints]])
+    assert recombine(rest, rest)[1].all()
+    reaching = rest.copy()
+    reaching[0, J("l_wrist")] = (0.1, 0.7, 0.02)  # in the middle of the left thigh
+    assert leg_distance(reaching)[0] == pytest.approx(0.02)
+    assert not recombine(rest, reaching)[1].any()
+    bent = rest.copy()
+    bent[0, UPPER] = rest[0, 0] + (rest[0, UPPER] - rest[0, 0])[:, [0, 2, 1]]  # bowed forward by 90 degrees
+    assert not recombine(rest, bent)[1].any()
+
+
+def test_augment_stays_in_its_ranges() -> None:
+    ranges = AugmentRanges(mirror=0.0, height=(0.9, 1.1), limb=0.0, recombine=0.0)
+    joints = people(500)
+    result = augment(joints, joints[:0], np.random.default_rng(3), ranges)
+    ratio = lengths(result) / lengths(joints)
+    np.testing.assert_allclose(ratio, ratio[:, :1] * np.ones(16), rtol=1e-4)
+    assert 0.899 < ratio.min() < 0.91
+    assert 1.09 < ratio.max() < 1.101
+    still = AugmentRanges(mirror=1.0, height=(1.0, 1.0), limb=0.0, recombine=0.0)
+    flipped = augment(joints, joints[:0], np.random.default_rng(3), still)
+    np.testing.assert_allclose(flipped, mirror(joints), atol=1e-5)
+    assert flipped.dtype == np.float32
+    assert partners_needed(1000, AugmentRanges(recombine=0.3)) == 300
+
+
+def clips() -> list[Clip]:
+    """300 frames that hardly differ, and 10 that all do."""
+    rng = np.random.default_rng(0)
+    still = people(1)[0] + rng.normal(0, 0.0003, (300, 17, 3))
+    return [Clip("still", "a", still.astype(np.float32)), Clip("lively", "a", people(10, 7))]
+
+
+def test_rare_poses_weigh_more_than_repeated_ones() -> None:
+    frames = stack_frames(clips())
+    even = frame_weights(frames, power=0.0)
+    np.testing.assert_allclose(even, 1 / 310, rtol=1e-5)
+    full = frame_weights(frames, radius=0.01, power=1.0)
+    assert full.sum() == pytest.approx(1, rel=1e-5)
+    # 11 poses in all: the 300 near-copies share what one pose gets
+    assert full[:300].sum() == pytest.approx(1 / 11, rel=0.05)
+    np.testing.assert_allclose(full[300:], 1 / 11, rtol=0.05)
+    turned = frame_weights(
+        turn(frames, np.linspace(0, 6, 310).astype(np.float32)) + np.float32(2), radius=0.01, power=1.0
+    )
+    np.testing.assert_allclose(turned, full, rtol=0.02, err_msg="where one stands and looks does not matter")
+
+
+def test_batches_hold_the_poses_of_the_clips_seen_exactly() -> None:
+    made = next(batches(clips(), 64, np.random.default_rng(1), augmented=False))
+    frames = stack_frames(clips())
+    shape = lengths(made.joints_camera)
+    pairwise = np.linalg.norm(made.joints_camera[:, :, None] - made.joints_camera[:, None], axis=-1)
+    known = np.linalg.norm(frames[:, :, None] - frames[:, None], axis=-1)
+    nearest = abs(pairwise[:, None] - known[None]).max(axis=(2, 3)).min(axis=1)
+    assert nearest.max() < 1e-4
+    np.testing.assert_allclose(made.rays2d * made.joints_camera[..., 2:], made.joints_camera[..., :2], atol=1e-5)
+    assert shape.shape == (64, 16)
+    assert made.inside.shape == (64, 17)
+
+
+def test_batches_repeat_with_the_seed_end_when_told_and_follow_weights() -> None:
+    def run(seed: int) -> np.ndarray:
+        rng = np.random.default_rng(seed)
+        return np.stack([b.joints_camera for b in batches(clips(), 32, rng, steps=3)])
+
+    assert run(1).shape == (3, 32, 17, 3)
+    np.testing.assert_array_equal(run(1), run(1))
+    assert not np.array_equal(run(1), run(2))
+    only = np.zeros(310)
+    only[304] = 1.0
+    cameras = CameraRanges(roll_deg=0.0)
+    made = next(batches(clips(), 20, np.random.default_rng(0), augmented=False, weights=only, cameras=cameras))
+    np.testing.assert_allclose(
+        lengths(made.joints_camera), np.tile(lengths(stack_frames(clips()))[304], (20, 1)), atol=1e-5
+    )
+
+
+def test_bad_requests_are_refused() -> None:
+    with pytest.raises(InputError, match="no clips"):
+        next(batches([], 4, np.random.default_rng(0)))
+    for bad in (np.ones(3), -np.ones(310), np.zeros(310), np.full(310, np.nan)):
+        with pytest.raises(UsageError, match="310 finite numbers"):
+            next(batches(clips(), 4, np.random.default_rng(0), weights=bad))
