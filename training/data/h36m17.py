@@ -4,8 +4,9 @@ Every point is the end of an Acclaim bone (ASF/AMC) or the start of the bone tha
 them need a word:
 
 - wrist: the Acclaim model splits the forearm 2:1 into `radius` and a collinear `wrist` bone, and the hand turns at the
-  end of the second. `radius` alone makes a forearm of 0.68 upper arms, both make 1.01 (means over the 7 subjects);
-  Human3.6M has 0.90. The wrist is therefore put at two thirds of the second bone: elbow + 4/3 radius (ratio 0.90).
+  end of the second. `radius` alone makes a forearm of 0.67 upper arms, both make 1.01 (means over the six training
+  subjects); Human3.6M has 0.90. The wrist is therefore put at two thirds of the second bone: elbow + 4/3 radius, 0.90.
+  (Subject 05, whose elbow markers sat low, is the odd one: 0.45, 0.68 and 0.60.)
 - spine: Human3.6M's spine lies at 0.476 of the way from hip to thorax. The end of `lowerback` lies at 0.487
   (0.480-0.493 over the subjects), the end of `upperback` at 0.75, so it is the end of `lowerback`.
 
