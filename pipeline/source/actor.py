@@ -106,7 +106,7 @@ class ActorSource:
         self.intrinsics = scene.intrinsics
         self._wardrobe: Wardrobe = dress(scene.body.colours)
         middle = float(np.hypot(self.view.position[0], self.view.position[2]))
-        self._background = room(self.view, middle + 2.5)
+        self.background = room(self.view, middle + 2.5)
 
     def __len__(self) -> int:
         return self.scene.frames
@@ -129,7 +129,7 @@ class ActorSource:
         if not 0 <= index < len(self):
             raise IndexError(f"frame {index} of {len(self)}")
         pose = self.pose(index)
-        image = picture(shapes(self.scene.body, pose, self._wardrobe), self.view, self._background)
+        image = picture(shapes(self.scene.body, pose, self._wardrobe), self.view, self.background)
         return Frame(index, index / self.scene.fps, image), self._truth(pose)
 
     def __iter__(self) -> Iterator[tuple[Frame, ActorTruth]]:

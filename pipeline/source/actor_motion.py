@@ -131,8 +131,8 @@ def _upper(motion: str, t: float, cycle: float, style: Style) -> Upper:
         return _squatting(local, style, look)
     active = smooth(local / 0.7) * (1.0 - smooth((local - HOLD_TIME[motion] + 0.7) / 0.7))
     if motion == "wave":
-        return _waving(local, count, active, style, look)
-    return _crossing(local, count, active, style, look)
+        return _waving(t, local, count, active, style, look)
+    return _crossing(t, local, count, active, style, look)
 
 
 def _walking(t: float, cycle: float, style: Style, amount: float, look: tuple[float, float]) -> Upper:
@@ -170,7 +170,7 @@ def _squatting(local: float, style: Style, look: tuple[float, float]) -> Upper:
     )
 
 
-def _waving(local: float, count: int, active: float, style: Style, look: tuple[float, float]) -> Upper:
+def _waving(t: float, local: float, count: int, active: float, style: Style, look: tuple[float, float]) -> Upper:
     index = (count + 1) % 2  # the right hand first
     sign = (1.0, -1.0)[index]
     side_to_side = 0.13 * style.size * math.sin(2 * math.pi * 1.1 * local)
@@ -181,28 +181,28 @@ def _waving(local: float, count: int, active: float, style: Style, look: tuple[f
         drop=0.018,
         sway=-0.02 * sign * active,
         pelvis_roll=0.03 * sign * active,
-        chest_twist=0.06 * math.sin(1.3 * local),
+        chest_twist=0.06 * math.sin(1.3 * t),
         head_yaw=look[0],
         head_pitch=look[1],
         reach=tuple(reach),
     )
 
 
-def _crossing(local: float, count: int, active: float, style: Style, look: tuple[float, float]) -> Upper:
+def _crossing(t: float, local: float, count: int, active: float, style: Style, look: tuple[float, float]) -> Upper:
     # The arms swing from wide open to crossed in front of the chest; the arm in front alternates.
     closed = 0.5 - 0.5 * math.cos(2 * math.pi * local / HOLD_TIME["crossed"] * 2)
     reach = []
     for i, sign in enumerate((1.0, -1.0)):
         front = 1.0 if (i + count) % 2 == 0 else 0.0
         opened = np.array([sign * 0.40, -0.10, 0.20])
-        crossed = np.array([-sign * (0.31 + 0.05 * style.size), -0.20 - 0.07 * (1 - front), 0.235 + 0.085 * front])
+        crossed = np.array([-sign * (0.23 + 0.06 * style.size), -0.20 - 0.07 * (1 - front), 0.235 + 0.085 * front])
         bulge = np.array([0.0, 0.0, 0.14 * math.sin(math.pi * closed)])
         target = opened + (crossed - opened) * closed + bulge
         reach.append((target, np.array([sign * 1.0, -0.8, -0.1]), np.array([0.0, 1.0, 0.4]), active))
     return Upper(
         drop=0.018,
         chest_lean=0.03 + 0.06 * closed * active,
-        chest_twist=0.08 * math.sin(1.1 * local),
+        chest_twist=0.08 * math.sin(1.1 * t),
         head_yaw=look[0],
         head_pitch=look[1] + 0.06 * closed * active,
         reach=tuple(reach),

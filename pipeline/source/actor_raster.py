@@ -156,9 +156,13 @@ def _cast(
     k1 = d2 * m3 + (taper * ra - m1) * m2
     k0 = d2 * m5 - m1 * m1 + 2 * m1 * taper * ra - length2 * ra * ra
     h = k1 * k1 - k0 * k2
-    flat = np.flatnonzero((h > 0) | (k2 <= 1e-9))
+    # Rays inside the cone's own angle (k2 < 0): towards the wide end the formula holds, towards the apex the near end
+    # is what they meet.
+    near_is_wide = (taper > 0) == bool(a[2] < b[2])
+    along = k2 <= (1e-7 * d2 if near_is_wide else -np.inf)
+    flat = np.flatnonzero((h > 0) | along)
     k2, k1, m2, h = k2.ravel()[flat], k1.ravel()[flat], m2.ravel()[flat], h.ravel()[flat]
-    along = k2 <= 1e-9  # looking down the axis: the nearer end hides the rest
+    along = along.ravel()[flat] | (np.abs(k2) <= 1e-7 * d2)
     t = (-k1 - np.sqrt(np.maximum(h, 0.0))) / np.where(along, 1.0, k2)
     share = np.clip((m1 - taper * ra + t * m2) / d2, 0.0, 1.0)
     share[along] = 0.0 if a[2] < b[2] else 1.0
