@@ -61,6 +61,7 @@ def machine() -> list[Finding]:
     version = platform.python_version()
     fits = (3, 10) <= sys.version_info[:2] <= (3, 12)
     advice = "" if fits else "Use Python 3.10, 3.11 or 3.12."
+    libc = " ".join(platform.libc_ver()).strip()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return [
         Finding("machine", "Python", OK if fits else BAD, f"{version} ({sys.executable})", advice),
@@ -157,12 +158,13 @@ def video() -> list[Finding]:
         from av.codec import Codec
 
         names = [name for name in ("libx264", "libopenh264", "h264_nvenc") if _codec(Codec, name)]
-        detail = ", ".join(names) or "PyAV has none"
-        result.append(
-            Finding("video", "H.264 encoder", OK if names else BAD, detail, "" if names else f"{REINSTALL} av")
-        )
+        detail, advice = ", ".join(names), f"{REINSTALL} av"
     except UNIMPORTABLE:
-        result.append(Finding("video", "H.264 encoder", BAD, "PyAV does not import", "See av above."))
+        names, detail, advice = [], "PyAV does not import", "See av above."
+    if names:
+        result.append(Finding("video", "H.264 encoder", OK, detail))
+    else:
+        result.append(Finding("video", "H.264 encoder", BAD, detail or "PyAV has none", advice))
     display = os.environ.get("WAYLAND_DISPLAY") or os.environ.get("DISPLAY")
     if display or sys.platform in ("darwin", "win32"):
         result.append(Finding("video", "display", OK, display or "of the system"))
