@@ -60,7 +60,7 @@ def _face(colours: Colours) -> Image:
     rosy = (colours.skin[0], int(colours.skin[1] * 0.84), int(colours.skin[2] * 0.82))
     for u, v in points["eye_outer"]:
         cv2.circle(blush, (u, v + 58), 26, rosy, -1)
-    image = cv2.GaussianBlur(cv2.addWeighted(image, 0.5, blush, 0.5, 0), (0, 0), 14)
+    image = np.asarray(cv2.GaussianBlur(cv2.addWeighted(image, 0.5, blush, 0.5, 0), (0, 0), 14), np.uint8)
     # Hair: everything behind a line that runs from the forehead over the temples, behind the ears, to the nape.
     outline = [(-512, -10), (-512, 350), (-300, 345), (-212, 318), (-186, 262), (-176, 230), (-150, 226), (-140, 190)]
     outline += [(-128, 152), (-84, 128), (-20, 134), (34, 124), (96, 132), (128, 152), (140, 190), (150, 226)]

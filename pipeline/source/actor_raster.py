@@ -9,13 +9,14 @@ linear map of camera space) turns circular cross-sections into elliptic ones; t 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from posepipe.camera import Intrinsics
 
-Array = NDArray[np.float64]
+Array = NDArray[Any]  # float32 or float64
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ def draw(capsule: Capsule, camera: Intrinsics, out: Buffers) -> None:
     if capsule.rotation is not None and capsule.stretch != (1.0, 1.0, 1.0):
         squash = capsule.rotation @ np.diag(1.0 / np.array(capsule.stretch)) @ capsule.rotation.T
     # Single precision is enough but for the thinnest parts, whose boxes are small anyway.
-    kind = np.float64 if min(capsule.radius_a, capsule.radius_b) < 0.02 else np.float32
+    kind: Any = np.float64 if min(capsule.radius_a, capsule.radius_b) < 0.02 else np.float32
     x = ((np.arange(x0, x1) + 0.5 - camera.cx) / camera.fx).astype(kind)
     y = ((np.arange(y0, y1) + 0.5 - camera.cy) / camera.fy).astype(kind)
     a, b = squash @ capsule.a, squash @ capsule.b
@@ -159,10 +160,9 @@ def _cast(
     # Rays inside the cone's own angle (k2 < 0): towards the wide end the formula holds, towards the apex the near end
     # is what they meet.
     near_is_wide = (taper > 0) == bool(a[2] < b[2])
-    along = k2 <= (1e-7 * d2 if near_is_wide else -np.inf)
-    flat = np.flatnonzero((h > 0) | along)
+    flat = np.flatnonzero((h > 0) | (k2 <= 1e-7 * d2) if near_is_wide else h > 0)
     k2, k1, m2, h = k2.ravel()[flat], k1.ravel()[flat], m2.ravel()[flat], h.ravel()[flat]
-    along = along.ravel()[flat] | (np.abs(k2) <= 1e-7 * d2)
+    along = (k2 if near_is_wide else np.abs(k2)) <= 1e-7 * d2
     t = (-k1 - np.sqrt(np.maximum(h, 0.0))) / np.where(along, 1.0, k2)
     share = np.clip((m1 - taper * ra + t * m2) / d2, 0.0, 1.0)
     share[along] = 0.0 if a[2] < b[2] else 1.0

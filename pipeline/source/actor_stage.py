@@ -79,10 +79,11 @@ def cast_shadow(image: NDArray[np.uint8], view: View, parts: list[Capsule], stre
         ends = []
         for p in (part.a, part.b):
             drop = p - LIGHT * (p[1] / LIGHT[1])
-            ends.append(tuple(round(float(v)) for v in (drop[[0, 2]] - middle) * scale + size / 2))
+            u, v = (drop[[0, 2]] - middle) * scale + size / 2
+            ends.append((round(float(u)), round(float(v))))
         widest = max(part.radius_a, part.radius_b) * min(part.stretch[0], part.stretch[1])
         cv2.line(cover, ends[0], ends[1], 255, max(int(2 * widest * scale), 1), cv2.LINE_8)
-    cover = cv2.GaussianBlur(cover, (0, 0), 1.8)
+    soft_cover = cv2.GaussianBlur(cover, (0, 0), 1.8)
     to_world = np.array(
         [
             [1 / scale, 0, middle[0] - size / 2 / scale],
@@ -94,7 +95,7 @@ def cast_shadow(image: NDArray[np.uint8], view: View, parts: list[Capsule], stre
     pinhole = view.intrinsics.matrix @ view.rotation @ np.hstack([np.eye(3), -view.position[:, None]])
     half = np.diag([0.5, 0.5, 1.0])
     height, width = image.shape[:2]
-    seen = cv2.warpPerspective(cover, half @ pinhole @ to_world, (width // 2, height // 2), flags=cv2.INTER_LINEAR)
+    seen = cv2.warpPerspective(soft_cover, half @ pinhole @ to_world, (width // 2, height // 2), flags=cv2.INTER_LINEAR)
     x0, y0, w, h = cv2.boundingRect(seen)
     if w == 0:
         return
