@@ -15,7 +15,7 @@ BACKENDS = ("auto", "onnxruntime")
 
 @dataclass(frozen=True)
 class RunSettings:
-    """lifter: catalogue name. hypotheses: None takes the lifter's default. fov_deg: None takes the default and marks the
+    """lifter: catalogue name. hypotheses: None takes the lifter's default. fov_deg: None takes the default, marking the
     camera as assumed. max_frames: None reads the whole source. overlay: also write the picture of the result."""
 
     lifter: str = DEFAULT

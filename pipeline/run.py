@@ -1,0 +1,216 @@
+"""`posepipe run` on a file: every frame through the pipeline into one HDF5 file and one overlay video."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from posepipe import __version__
+from posepipe.camera import Intrinsics
+from posepipe.conversion import BLAZEPOSE33_H36M17
+from posepipe.pipeline.backend import open_runner
+from posepipe.pipeline.detect.blazepose import BlazePose
+from posepipe.pipeline.lift import check_conversion
+from posepipe.pipeline.render.layout import Caption, compose, picture_size
+from posepipe.pipeline.render.stage import GroundState, update_ground
+from posepipe.pipeline.render.viewpoint import ViewSettings
+from posepipe.pipeline.runner import FrameResult, process
+from posepipe.pipeline.settings import RunSettings
+from posepipe.pipeline.sink.h5 import STATUS_CORRUPT, STATUS_NO_PERSON, STATUS_OK, H5Writer
+from posepipe.pipeline.sink.video import VideoWriter
+from posepipe.pipeline.source.file import VideoFile
+from posepipe.pipeline.stats import StageSummary, StageTimes
+from posepipe.skeleton import H36M_17
+from posepipe.trt_build.runners.protocol import Runner
+
+Observer = Callable[[FrameResult], None]
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """What a run did. frames = with a person + without one; corrupt ones are counted in both and on their own."""
+
+    source: Path
+    recording: Path
+    overlay: Path | None
+    frames: int
+    frames_with_person: int
+    frames_corrupt: int
+    tracks: int
+    seconds: float
+    stages: tuple[StageSummary, ...]
+    backend: str
+    lifter: str
+    hypotheses: int
+
+    @property
+    def fps(self) -> float:
+        return self.frames / max(self.seconds, 1e-9)
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Where the results of a source go."""
+
+    recording: Path
+    overlay: Path | None
+
+
+def outputs_of(source: Path, folder: Path, overlay: bool) -> Outputs:
+    """DIR/<stem>.h5 and, unless it is not wanted, DIR/<stem>.overlay.mp4."""
+    return Outputs(folder / f"{source.stem}.h5", folder / f"{source.stem}.overlay.mp4" if overlay else None)
+
+
+def run_file(
+    source: Path,
+    folder: Path,
+    settings: RunSettings,
+    times: StageTimes | None = None,
+    on_start: Callable[[int | None], None] | None = None,
+    on_frame: Observer | None = None,
+) -> RunSummary:
+    """Process a video file; both outputs appear under their final names when everything went well, or not at all.
+
+    on_start: called with the expected number of frames (or None). on_frame: called after each frame was written.
+    Raises InputError for a source that cannot be read, OutputError for a folder that cannot be written, UsageError and
+    CheckpointError for settings that cannot work."""
+    times = times or StageTimes()
+    conversion = BLAZEPOSE33_H36M17
+    outputs = outputs_of(source, folder, settings.overlay)
+    with ExitStack() as stack:
+        video = stack.enter_context(VideoFile(source))
+        info = video.info
+        camera = settings.camera(info.width, info.height)
+        runner, hypotheses = open_runner(settings)
+        stack.callback(runner.close)
+        check_conversion(runner, conversion.name)
+        recording = stack.enter_context(
+            H5Writer(outputs.recording, _header(source, video, settings, camera, runner, hypotheses))
+        )
+        caption = Caption(info.fps, settings.lifter, hypotheses, settings.detector, runner.backend)
+        picture = stack.enter_context(_Picture(outputs.overlay, info.width, info.height, info.fps, caption, times))
+        detector = stack.enter_context(BlazePose())
+        if on_start:
+            on_start(_expected(info.frames, settings.max_frames))
+        frames = islice(video.frames(), settings.max_frames)
+        results = process(frames, detector, conversion, runner, camera, info.sha256, settings.seed, hypotheses, times)
+        counts, start = _Counts(), time.perf_counter()
+        with closing(results):
+            for result in results:
+                with times.measure("write"):
+                    counts.add(result, _write(recording, result))
+                picture.draw(result)
+                if on_frame:
+                    on_frame(result)
+    return RunSummary(
+        source,
+        outputs.recording,
+        outputs.overlay,
+        counts.frames,
+        counts.with_person,
+        counts.corrupt,
+        len(counts.ids),
+        time.perf_counter() - start,
+        times.summary(),
+        runner.backend,
+        settings.lifter,
+        hypotheses,
+    )
+
+
+class _Counts:
+    def __init__(self) -> None:
+        self.frames = self.with_person = self.corrupt = 0
+        self.ids: set[int] = set()
+
+    def add(self, result: FrameResult, people: int) -> None:
+        self.frames += 1
+        self.with_person += people > 0
+        self.corrupt += result.frame.corrupt
+        self.ids |= {t.id for t in result.tracks if t.pose3d is not None}
+
+
+class _Picture:
+    """The overlay video, or nothing when it is not wanted."""
+
+    def __init__(
+        self, path: Path | None, width: int, height: int, fps: float, caption: Caption, times: StageTimes
+    ) -> None:
+        self._view, self._ground, self._caption, self._times = ViewSettings(), GroundState(), caption, times
+        self._writer = None if path is None else VideoWriter(path, *picture_size(width, height, self._view), fps)
+
+    def __enter__(self) -> _Picture:
+        if self._writer:
+            self._writer.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._writer:
+            self._writer.__exit__(*error)  # type: ignore[arg-type]
+
+    def draw(self, result: FrameResult) -> None:
+        if not self._writer:
+            return
+        with self._times.measure("draw"):
+            self._ground = update_ground(self._ground, result.tracks, self._view)
+            image = compose(result.frame.image, result.tracks, self._caption, self._view, self._ground)
+        with self._times.measure("encode"):
+            self._writer.write(image, result.frame.pts)
+
+
+def _expected(frames: int | None, limit: int | None) -> int | None:
+    known = [n for n in (frames, limit) if n]
+    return min(known) if known else None
+
+
+def _write(recording: H5Writer, result: FrameResult) -> int:
+    """Write one frame and its people; returns how many people."""
+    people = [t for t in result.tracks if t.pose3d is not None and t.hypotheses is not None]
+    status = STATUS_CORRUPT if result.frame.corrupt else STATUS_OK if people else STATUS_NO_PERSON
+    index = recording.frame(result.frame.pts, status)
+    for track in people:
+        assert track.pose3d is not None
+        assert track.hypotheses is not None
+        recording.row(
+            track.id,
+            index,
+            track.pose2d.keypoints,
+            track.pose2d.confidence,
+            track.hypotheses.joints,
+            track.hypotheses.log_weights,
+            track.pose3d.joints,
+            track.pose3d.joint_std,
+            track.pose3d.root,
+        )
+    return len(people)
+
+
+def _header(
+    source: Path, video: VideoFile, settings: RunSettings, camera: Intrinsics, runner: Runner, hypotheses: int
+) -> dict[str, str | int | float | Iterable[str]]:
+    info = video.info
+    return {
+        "posepipe_version": __version__,
+        "source": source.name,
+        "source_sha256": info.sha256,
+        "width": info.width,
+        "height": info.height,
+        "fps": float(info.fps),
+        "skeleton": H36M_17.name,
+        "joint_names": H36M_17.joints,
+        "detector": settings.detector,
+        "conversion": BLAZEPOSE33_H36M17.name,
+        "lifter": settings.lifter,
+        "checkpoint_sha256": runner.checkpoint_sha256,
+        "backend": runner.backend,
+        "hypotheses": hypotheses,
+        "steps": runner.contract.steps or 0,
+        "seed": np.int64(settings.seed),
+        "camera": camera.to_json(),
+    }

@@ -1,0 +1,86 @@
+"""The live path for a source of which every frame counts: decode -> detect -> track -> lift, each in order.
+
+Decoding and detection run in threads of their own behind bounded queues (the detector is what limits the rate); the
+rest runs in the thread that consumes the results. An exception anywhere reaches the consumer.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Iterable
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Protocol
+
+from posepipe.camera import Intrinsics
+from posepipe.conversion import Conversion
+from posepipe.pipeline.lift import lift
+from posepipe.pipeline.stats import StageTimes
+from posepipe.pipeline.track.continuity import TrackState, assign
+from posepipe.prefetch import prefetch
+from posepipe.trt_build.runners.protocol import Runner
+from posepipe.types import Frame, Pose2D, Track
+
+_DECODED, _DETECTED = 4, 4  # frames that may wait in front of a stage
+
+
+class Detector(Protocol):
+    """Finds people: (height, width, 3) RGB frames in, one Pose2D per person out. Frames come in order."""
+
+    def detect(self, frame: Frame) -> tuple[Pose2D, ...]: ...
+
+
+@dataclass(frozen=True)
+class FrameResult:
+    """Everything known about one frame."""
+
+    frame: Frame
+    tracks: tuple[Track, ...]
+
+
+def process(
+    frames: Iterable[Frame],
+    detector: Detector,
+    conversion: Conversion,
+    runner: Runner,
+    camera: Intrinsics,
+    source: str,
+    seed: int,
+    hypotheses: int,
+    times: StageTimes,
+) -> Generator[FrameResult, None, None]:
+    """Yield a FrameResult per frame, in order. source: the identity of the input in the noise keys."""
+    state = TrackState()
+    with (
+        closing(prefetch(_timed(frames, "decode", times), _DECODED, "decode")) as decoded,
+        closing(prefetch(_detected(decoded, detector, times), _DETECTED, "detect")) as detected,
+    ):
+        for frame, poses in detected:
+            with times.measure("lift"):
+                state, ids = assign(state, poses, frame.pts)
+                tracks = tuple(
+                    Track(id=i, pose2d=conversion.pose(p), detected=p) for i, p in zip(ids, poses, strict=True)
+                )
+                tracks = lift(runner, tracks, camera, frame.index, source, seed, hypotheses)
+            yield FrameResult(frame, tracks)
+
+
+def _timed(frames: Iterable[Frame], stage: str, times: StageTimes) -> Generator[Frame, None, None]:
+    iterator = iter(frames)
+    while True:
+        start = time.perf_counter()
+        try:
+            frame = next(iterator)
+        except StopIteration:
+            return
+        times.add(stage, time.perf_counter() - start)
+        yield frame
+
+
+def _detected(
+    frames: Iterable[Frame], detector: Detector, times: StageTimes
+) -> Generator[tuple[Frame, tuple[Pose2D, ...]], None, None]:
+    for frame in frames:
+        with times.measure("detect"):
+            poses = detector.detect(frame)
+        yield frame, poses
