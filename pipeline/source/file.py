@@ -1,0 +1,278 @@
+"""A video file: every frame, in order, upright, at its own time.
+
+PyAV and not OpenCV, because OpenCV stops at the first damaged packet without a word, and does not tell frame times.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+import av
+import cv2
+import numpy as np
+from av.error import FFmpegError
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+
+from posepipe.errors import InputError
+from posepipe.types import Frame
+
+_FALLBACK_FPS = 25.0  # what FFmpeg assumes for containers that say nothing
+_HASH_BLOCK = 1 << 20
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """What is known before decoding. width, height: of the frames as delivered (upright, square pixels). fps: average
+    over the file. frames: as the container says, or estimated from the duration, None where there is neither.
+    duration: seconds, None if unknown. rotation: clockwise degrees (0, 90, 180, 270) by which the stored pictures are
+    turned; mirrored: whether they are then flipped left to right. sha256: of the file's bytes, in hex."""
+
+    width: int
+    height: int
+    fps: float
+    frames: int | None
+    duration: float | None
+    codec: str
+    rotation: int
+    mirrored: bool
+    sha256: str
+
+
+@dataclass(frozen=True)
+class DecodeCounts:
+    """frames: delivered so far. corrupt: of these, flagged as damaged. bad_packets: that the decoder refused (their
+    frames are missing; the times of the others show where). cut_short: the file ended in the middle of its data."""
+
+    frames: int
+    corrupt: int
+    bad_packets: int
+    cut_short: bool
+
+
+@dataclass(frozen=True)
+class _Orientation:
+    """How a stored picture becomes an upright one: transposed first, then flipped."""
+
+    transpose: bool = False
+    flip_x: bool = False
+    flip_y: bool = False
+
+    def apply(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        if self.transpose:
+            image = np.asarray(cv2.transpose(image), np.uint8)
+        if self.flip_x or self.flip_y:
+            image = np.asarray(cv2.flip(image, -1 if self.flip_x and self.flip_y else int(self.flip_x)), np.uint8)
+        return image
+
+    @property
+    def mirrored(self) -> bool:
+        return self.transpose ^ self.flip_x ^ self.flip_y
+
+    @property
+    def rotation(self) -> int:
+        """Clockwise degrees, before a mirroring left to right."""
+        return (90 if not self.flip_y else 270) if self.transpose else (180 if self.flip_y else 0)
+
+
+class VideoFile:
+    """Decodes one video file. Iterate over it (once) for its frames; use it as a context manager, or close() it.
+
+    threads: of the decoder. One is enough up to 1080p (2 ms a frame at 720p, where detection takes 10 to 20), keeps
+    the other cores for the detector, and makes the repair of damaged pictures repeatable; 4K wants 2.
+    Damage does not end the iteration: refused packets are skipped and counted, damaged pictures are delivered with
+    corrupt=True. Should the picture size change midway, frames are fitted into the first size, with black borders.
+    Raises InputError when the file is missing, a folder, empty, not a video, or has not one picture to decode.
+    """
+
+    def __init__(self, path: str | Path, threads: int = 1) -> None:
+        self.path = Path(path)
+        _check_is_file(self.path)
+        try:
+            # An absolute path cannot be taken for a protocol ("concat:a.mp4").
+            self._container = av.open(os.path.abspath(self.path), metadata_errors="replace")
+        except (FFmpegError, OSError) as error:
+            raise _open_error(self.path, error) from None
+        try:
+            self._stream = _video_stream(self.path, self._container)
+            self._stream.codec_context.thread_count = threads
+            self._stream.thread_type = "AUTO" if threads > 1 else "SLICE"
+            self._frames = self._corrupt = self._bad_packets = 0
+            self._cut_short = False
+            self._decoded = self._decode()
+            first = next(self._decoded, None)
+            if first is None:
+                raise InputError(
+                    f"{self.path} holds no picture that can be decoded.",
+                    "It is probably cut short; copy or record it again.",
+                )
+            self._first: VideoFrame | None = first
+            self._orientation = _orientation(first)
+            self._pixel_aspect = _pixel_aspect(self._stream)
+            self._size: tuple[int, int] | None = None
+            height, width = self._upright(first).shape[:2]
+            self._size = (width, height)
+            self.info = self._describe(width, height)
+            self._last_pts: float | None = None
+        except BaseException:
+            self._container.close()
+            raise
+
+    def __enter__(self) -> VideoFile:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; a second call does nothing."""
+        self._decoded.close()
+        self._container.close()
+
+    @property
+    def counts(self) -> DecodeCounts:
+        return DecodeCounts(self._frames, self._corrupt, self._bad_packets, self._cut_short)
+
+    def __iter__(self) -> Iterator[Frame]:
+        first, self._first = self._first, None
+        if first is not None:
+            yield self._frame(first)
+        for picture in self._decoded:
+            yield self._frame(picture)
+
+    def _frame(self, picture: VideoFrame) -> Frame:
+        pts = picture.time
+        if pts is None:
+            pts = 0.0 if self._last_pts is None else self._last_pts + 1 / self.info.fps
+        self._last_pts = float(pts)
+        frame = Frame(self._frames, self._last_pts, self._upright(picture), bool(picture.is_corrupt))
+        self._frames += 1
+        self._corrupt += frame.corrupt
+        return frame
+
+    def _decode(self) -> Iterator[VideoFrame]:
+        packets = self._container.demux(self._stream)
+        while True:
+            try:
+                packet = next(packets, None)
+            except (FFmpegError, OSError):
+                self._cut_short, packet = True, None
+            # PyAV's last packet is empty and makes the decoder hand over what it still holds; None does the same.
+            last = packet is None or (packet.size == 0 and packet.dts is None)
+            if packet is not None and not last:
+                if packet.size == 0:  # an empty sample in the file, which the decoder would take for the end
+                    continue
+                self._cut_short = packet.is_corrupt  # of the last one, it says that the file ended inside it
+            try:
+                yield from self._stream.decode(packet)
+            except FFmpegError:
+                self._bad_packets += not last
+            if last:
+                return
+
+    def _upright(self, picture: VideoFrame) -> NDArray[np.uint8]:
+        width = max(1, round(picture.width * self._pixel_aspect))
+        image = self._orientation.apply(picture.to_ndarray(format="rgb24", width=width, height=picture.height))
+        if self._size is not None and image.shape[1::-1] != self._size:
+            image = _fit(image, *self._size)
+        return np.ascontiguousarray(image)
+
+    def _describe(self, width: int, height: int) -> VideoInfo:
+        stream = self._stream
+        fps = float(stream.average_rate or stream.guessed_rate or _FALLBACK_FPS)
+        duration = None
+        if stream.duration and stream.time_base:
+            duration = float(stream.duration * stream.time_base)
+        elif self._container.duration:
+            duration = self._container.duration / av.time_base
+        frames = stream.frames or (round(duration * fps) if duration else None)
+        return VideoInfo(
+            width,
+            height,
+            fps,
+            frames,
+            duration,
+            stream.codec_context.name,
+            self._orientation.rotation,
+            self._orientation.mirrored,
+            _sha256(self.path),
+        )
+
+
+def _check_is_file(path: Path) -> None:
+    try:
+        if path.is_dir():
+            raise InputError(f"{path} is a folder.", "Give one video file, or use: posepipe batch FOLDER.")
+        if not path.exists():
+            raise InputError(f"{path} does not exist.", "Check the path.")
+        if not path.is_file():
+            raise InputError(f"{path} is not a regular file.", "Give a video file.")
+        if path.stat().st_size == 0:
+            raise InputError(f"{path} is empty (0 bytes).", "Copy or record it again.")
+    except (OSError, ValueError) as error:
+        raise InputError(f"Cannot look at {path} ({error}).", "Check the path and its permissions.") from None
+
+
+def _open_error(path: Path, error: Exception) -> InputError:
+    if isinstance(error, PermissionError):
+        return InputError(f"{path} cannot be read.", "Give yourself read permission (chmod +r).")
+    with suppress(OSError), open(path, "rb") as file:
+        if file.read(12)[4:8] == b"ftyp":
+            return InputError(
+                f"{path} is an MP4 or MOV file whose index is missing.",
+                "Its recording or copying was interrupted; copy or record it again.",
+            )
+    return InputError(f"{path} is not a video that FFmpeg can read.", "Give a video file such as MP4, MOV, MKV or AVI.")
+
+
+def _video_stream(path: Path, container: av.container.InputContainer) -> VideoStream:
+    if container.format.name == "tty":  # FFmpeg renders text files as if they were a terminal
+        raise InputError(f"{path} is a text file.", "Give a video file such as MP4, MOV, MKV or AVI.")
+    for stream in container.streams.video:
+        if not stream.disposition & av.stream.Disposition.attached_pic:  # the cover picture of a song
+            return stream
+    raise InputError(f"{path} has no video in it, only sound or data.", "Give a file with a video stream.")
+
+
+def _orientation(picture: VideoFrame) -> _Orientation:
+    """From the container's display matrix (ISO 14496-12, §6.2.2): stored (x, y) is shown at (a x + c y, b x + d y)."""
+    data = picture.side_data.get("DISPLAYMATRIX")  # type: ignore[attr-defined]
+    if data is None:
+        return _Orientation()
+    a, b, _, c, d = np.frombuffer(bytes(data), np.int32)[:5]
+    if abs(int(b)) > abs(int(a)):
+        return _Orientation(True, flip_x=bool(c < 0), flip_y=bool(b < 0))
+    return _Orientation(False, flip_x=bool(a < 0), flip_y=bool(d < 0))
+
+
+def _pixel_aspect(stream: VideoStream) -> float:
+    """Width of a stored pixel over its height; files that say nothing, or nonsense, have square ones."""
+    ratio = float(stream.sample_aspect_ratio or 1)
+    return ratio if 0.2 < ratio < 5 else 1.0
+
+
+def _fit(image: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
+    scale = min(width / image.shape[1], height / image.shape[0])
+    inner_width, inner_height = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
+    left, top = (width - inner_width) // 2, (height - inner_height) // 2
+    canvas = np.zeros((height, width, 3), np.uint8)
+    canvas[top : top + inner_height, left : left + inner_width] = cv2.resize(image, (inner_width, inner_height))
+    return canvas
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with open(path, "rb", buffering=0) as file:
+        buffer = memoryview(bytearray(_HASH_BLOCK))
+        while size := file.readinto(buffer):
+            digest.update(buffer[:size])
+    return digest.hexdigest()
