@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -14,14 +15,17 @@ from posepipe.lifters.martinez.net import ResidualLinear
 class MartinezSampler(nn.Module):
     """keypoints (B,17,2), confidence (B,17), noise (B,H) -> hypotheses (B,H,17,3) metres, log_weights (B,H).
 
+    joints: which of the 17 the network sees (the authors' files: 16).
     The noise is ignored but for its shape; H other than 1 would be copies, so the checkpoint fixes H = 1.
     flip: average with the mirrored input (not in the paper; what VideoPose3D's successors do at test time).
     """
 
-    def __init__(self, flip: bool = False, use_confidence: bool = True, **network: Any) -> None:
+    def __init__(
+        self, flip: bool = False, use_confidence: bool = True, joints: Sequence[int] = range(17), **network: Any
+    ) -> None:
         super().__init__()
         self.flip = flip
-        self.input = InputCodec(use_confidence=use_confidence)
+        self.input = InputCodec(joints, use_confidence)
         self.net = ResidualLinear(self.input.features, **network)
         self.output = OutputCodec()
 

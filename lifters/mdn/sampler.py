@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -18,17 +19,20 @@ class MdnSampler(nn.Module):
     mode "sample": noise[..., 0] chooses the kernel (through the normal distribution function, so that every input is a
     standard normal) and noise[..., 1:] moves around its mean; samples weigh the same, -log H.
     mode "means": H = K hypotheses are the kernel means, weighted by the mixing weights, as the paper evaluates them.
+    joints: which of the 17 the network sees (the authors' files: 16).
     spread scales sigma; it is fitted on validation data so that the regions of the samples cover what they claim.
     """
 
     spread: Tensor
 
-    def __init__(self, mode: str = "sample", use_confidence: bool = True, **network: Any) -> None:
+    def __init__(
+        self, mode: str = "sample", use_confidence: bool = True, joints: Sequence[int] = range(17), **network: Any
+    ) -> None:
         super().__init__()
         if mode not in ("sample", "means"):
             raise ValueError(f"mode must be 'sample' or 'means', not {mode!r}")
         self.mode = mode
-        self.input = InputCodec(use_confidence=use_confidence)
+        self.input = InputCodec(joints, use_confidence)
         self.net = MixtureDensityNet(self.input.features, **network)
         self.output = OutputCodec()
         self.register_buffer("spread", torch.ones(()))

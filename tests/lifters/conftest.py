@@ -1,0 +1,92 @@
+"""Where the numbers to compare with come from: the authors' (shared) and our own small ones (committed)."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="session")
+def authors() -> Path:
+    """The folder of data made with the authors' own networks; skips where it is not."""
+    folder = Path(os.environ.get("POSEPIPE_SHARED", ROOT.parent / "shared")) / "fixtures"
+    if not folder.is_dir():
+        pytest.skip("needs ../shared/fixtures")
+    return folder
+
+
+class Pinned:
+    """One npz written by fixtures/make_fixtures.py."""
+
+    def __init__(self, name: str) -> None:
+        with np.load(Path(__file__).parent / "fixtures" / f"{name}.npz") as file:
+            self._arrays = {key: file[key] for key in file.files}
+        self.network: dict[str, Any] = json.loads(str(self._arrays["network"]))
+
+    def fill(self, module: nn.Module, part: str = "sampler") -> nn.Module:
+        """Put the pinned weights into a module of the same architecture."""
+        flat = torch.from_numpy(self._arrays[f"state/{part}"].astype(np.float32))
+        floats = [v for v in module.state_dict().values() if torch.is_floating_point(v)]
+        assert len(flat) == sum(v.numel() for v in floats)
+        for value, piece in zip(floats, flat.split([v.numel() for v in floats]), strict=True):
+            value.copy_(piece.view_as(value))
+        return module.eval()
+
+    def given(self, name: str) -> torch.Tensor:
+        return torch.from_numpy(self._arrays[f"in/{name}"])
+
+    def expected(self, name: str) -> np.ndarray:
+        return self._arrays[f"out/{name}"]
+
+    def check_sampler(self, sampler: nn.Module, tolerance: float = 1e-5) -> None:
+        """Hypotheses and log weights of the sampler on the pinned inputs."""
+        with torch.no_grad():
+            got = sampler(self.given("keypoints"), self.given("confidence"), self.given("noise"))
+        for name, value in zip(("hypotheses", "log_weights"), got, strict=True):
+            np.testing.assert_allclose(value.numpy(), self.expected(name), atol=tolerance, rtol=0)
+
+
+@pytest.fixture
+def pinned() -> Callable[[str], Pinned]:
+    return Pinned
+
+
+@pytest.fixture
+def graph_error() -> Callable[..., float]:
+    """Largest difference, relative to the largest output, between a sampler and its ONNX graph in ONNX Runtime, for
+    two batch sizes and (unless H is fixed) two numbers of hypotheses, with an unseen joint among the inputs."""
+    return _graph_error
+
+
+def _graph_error(sampler: nn.Module, noise_shape: tuple[int, ...], fixed: int | None = None) -> float:
+    import onnxruntime
+
+    from posepipe.lifters.checkpoint import Checkpoint
+    from posepipe.trt_build.export_onnx import example_inputs, export_program
+
+    header = Checkpoint("test", {}, "screen", "h36m17@1", noise_shape, fixed or 3, fixed_hypotheses=fixed)
+    model = export_program(sampler.eval(), header)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    worst = 0.0
+    for batch, count in ((1, fixed or 1), (5, fixed or 7)):
+        keypoints, confidence, _ = example_inputs(header, batch, seed=batch)
+        keypoints[0, 3] = float("nan")
+        noise = torch.randn(batch, count, *noise_shape, generator=torch.Generator().manual_seed(batch))
+        with torch.no_grad():
+            expected = sampler(keypoints, confidence, noise)
+        feed = {"keypoints": keypoints.numpy(), "confidence": confidence.numpy(), "noise": noise.numpy()}
+        for want, got in zip(expected, session.run(None, feed), strict=True):
+            assert want.isfinite().all()
+            scale = max(1.0, float(want.abs().max()))
+            worst = max(worst, float(np.abs(want.numpy() - got).max()) / scale)
+    return worst

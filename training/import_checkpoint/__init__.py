@@ -1,0 +1,1 @@
+"""The checkpoints that the authors of the five systems published, brought into our format."""
