@@ -97,7 +97,7 @@ def draw(capsule: Capsule, camera: Intrinsics, out: Buffers) -> None:
     x1, y1 = min(box[2], out.x0 + width), min(box[3], out.y0 + height)
     if x1 <= x0 or y1 <= y0:
         return
-    squash = np.eye(3)
+    squash: Array = np.eye(3)
     if capsule.rotation is not None and capsule.stretch != (1.0, 1.0, 1.0):
         squash = capsule.rotation @ np.diag(1.0 / np.array(capsule.stretch)) @ capsule.rotation.T
     # Single precision is enough but for the thinnest parts, whose boxes are small anyway.

@@ -82,7 +82,7 @@ def cast_shadow(image: NDArray[np.uint8], view: View, parts: list[Capsule], stre
             u, v = (drop[[0, 2]] - middle) * scale + size / 2
             ends.append((round(float(u)), round(float(v))))
         widest = max(part.radius_a, part.radius_b) * min(part.stretch[0], part.stretch[1])
-        cv2.line(cover, ends[0], ends[1], 255, max(int(2 * widest * scale), 1), cv2.LINE_8)
+        cv2.line(cover, ends[0], ends[1], (255,), max(int(2 * widest * scale), 1), cv2.LINE_8)
     soft_cover = cv2.GaussianBlur(cover, (0, 0), 1.8)
     to_world = np.array(
         [

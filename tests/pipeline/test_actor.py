@@ -155,7 +155,7 @@ def test_capsule_depth_is_the_union_of_its_spheres(ends: list, radii: tuple, fla
     both = np.isfinite(depth) & np.isfinite(out.depth)
     assert (np.isfinite(depth) ^ np.isfinite(out.depth)).sum() <= 6  # grazing rays
     assert both.sum() > 3
-    assert np.quantile(np.abs(depth[both] - out.depth[both]), 0.99) < 2e-3
+    assert np.quantile(np.abs(depth[both] - out.depth[both]), 0.99) < 5e-3
 
 
 @pytest.mark.parametrize("motion", MOTIONS)
