@@ -80,7 +80,7 @@ def _demo(argv: list[str]) -> int:
     args = parser.parse_args(argv)
     if not (0.1 <= args.seconds <= 3600 and 1 <= args.fps <= 240):
         raise UsageError("The film cannot be made.", "Give --seconds between 0.1 and 3600 and --fps between 1 and 240.")
-    from rich.progress import track
+    from rich.progress import Progress
 
     from posepipe.pipeline.demo import Observations, demo_scenes, outputs, print_report
     from posepipe.pipeline.film import film
@@ -89,8 +89,9 @@ def _demo(argv: list[str]) -> int:
     scenes = tuple(demo_scenes(args.motion, args.seconds, args.fps, args.fov, (720, 720)))
     path = outputs(args.out, args.motion)
     console.print(f"1/2 Filming a rendered actor ({args.motion}) -> {path}", highlight=False)
-    steps = iter(track(range(sum(s.frames for s in scenes)), "  filming", console=console, transient=True))
-    truth = film(scenes, path, lambda: next(steps, None))
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("  filming", total=sum(s.frames for s in scenes))
+        truth = film(scenes, path, lambda: bar.advance(task))
     console.print(f"2/2 posepipe run {path} -o {args.out} --fov {args.fov:g}", highlight=False)
     seen = Observations()
     summary = _with_progress(console, path, args.out, _settings(args, fov_deg=args.fov), seen.add)
@@ -106,7 +107,8 @@ def _console(json_only: bool) -> Console:
     """Where people read: the terminal, or standard error when standard output carries JSON."""
     from rich.console import Console
 
-    return Console(stderr=json_only)
+    console = Console(stderr=json_only)
+    return console if console.is_terminal else Console(stderr=json_only, width=120)
 
 
 def _with_progress(
@@ -183,6 +185,7 @@ def _print_summary(console: Console, summary: RunSummary, as_json: bool, extra: 
         f"{summary.frames_with_person} with a person{corrupt}; {summary.lifter}, "
         f"{summary.hypotheses} hypotheses, {summary.backend}",
         highlight=False,
+        soft_wrap=True,
     )
     for path in (summary.recording, summary.overlay):
         if path:

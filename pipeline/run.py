@@ -98,7 +98,7 @@ def run_file(
         detector = stack.enter_context(BlazePose())
         if on_start:
             on_start(_expected(info.frames, settings.max_frames))
-        frames = islice(video.frames(), settings.max_frames)
+        frames = islice(video, settings.max_frames)
         results = process(frames, detector, conversion, runner, camera, info.sha256, settings.seed, hypotheses, times)
         counts, start = _Counts(), time.perf_counter()
         with closing(results):

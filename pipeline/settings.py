@@ -15,8 +15,8 @@ BACKENDS = ("auto", "onnxruntime")
 
 @dataclass(frozen=True)
 class RunSettings:
-    """lifter: catalogue name. hypotheses: None takes the lifter's default. fov_deg: None takes the default, marking the
-    camera as assumed. max_frames: None reads the whole source. overlay: also write the picture of the result."""
+    """lifter: catalogue name. hypotheses: None takes the lifter's default. fov_deg: None takes the default field of
+    view and marks the camera as assumed. max_frames: None reads the whole source. overlay: also write the video."""
 
     lifter: str = DEFAULT
     hypotheses: int | None = None
