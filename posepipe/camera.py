@@ -75,6 +75,7 @@ def from_file(path: Path, width: int, height: int) -> Intrinsics:
 
 def project(points: NDArray, camera: Intrinsics) -> NDArray:
     """(..., 3) metres in the camera frame -> (..., 2) pixels. Points at or behind the camera give non-finite pixels."""
+    points = points.astype(np.result_type(points, np.float32), copy=False)
     z = np.where(points[..., 2:] > 0, points[..., 2:], np.nan)
     xy = points[..., :2] / z
     return xy * np.array([camera.fx, camera.fy], xy.dtype) + np.array([camera.cx, camera.cy], xy.dtype)
@@ -82,6 +83,7 @@ def project(points: NDArray, camera: Intrinsics) -> NDArray:
 
 def rays(pixels: NDArray, camera: Intrinsics) -> NDArray:
     """(..., 2) pixels -> (..., 2) coordinates on the plane z = 1 of the camera frame."""
+    pixels = pixels.astype(np.result_type(pixels, np.float32), copy=False)  # whole numbers would cut the centre off
     return (pixels - np.array([camera.cx, camera.cy], pixels.dtype)) / np.array([camera.fx, camera.fy], pixels.dtype)
 
 

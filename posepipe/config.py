@@ -42,7 +42,9 @@ def from_mapping(data: dict[str, Any], kind: type[T], where: str) -> T:
         wanted = hints[key]
         if wanted is float and isinstance(value, int) and not isinstance(value, bool):
             data = {**data, key: float(value)}
-        elif isinstance(wanted, type) and (not isinstance(value, wanted) or (wanted is int and value is True)):
+        elif isinstance(wanted, type) and (
+            not isinstance(value, wanted) or (wanted is int and isinstance(value, bool))
+        ):
             raise InputError(f"{where}: '{key}' must be a {wanted.__name__}, not {value!r}.")
     missing = [
         n

@@ -65,9 +65,7 @@ def machine() -> list[Finding]:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return [
         Finding("machine", "Python", OK if fits else BAD, f"{version} ({sys.executable})", advice),
-        Finding(
-            "machine", "system", OK, f"{_os_name()}, {platform.machine()}, {' '.join(platform.libc_ver())}".strip()
-        ),
+        Finding("machine", "system", OK, ", ".join(filter(None, (_os_name(), platform.machine(), libc)))),
         Finding("machine", "processor", OK, f"{cores} cores; {' '.join(_cpu_flags()) or 'flags unknown'}"),
     ]
 

@@ -63,7 +63,7 @@ def make_venv() -> None:
 
 def pip(*arguments: str, quiet: bool = False) -> bool:
     """pip install in .venv; quiet: an attempt whose failure is no news."""
-    command = [str(PYTHON), "-m", "pip", "install", "--disable-pip-version-check", *arguments]
+    command = [str(PYTHON), "-m", "pip", "install", "--disable-pip-version-check", "--no-compile", *arguments]
     if not sys.stdout.isatty():
         command.insert(4, "--quiet")  # no progress bars in a log
     return subprocess.run(command, cwd=ROOT, check=False, capture_output=quiet).returncode == 0

@@ -19,10 +19,9 @@ else:
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def make_links(root: Path = ROOT) -> Path:
-    """Make the folder anew, so that no link to a removed file stays; returns it (to put on a search path)."""
+def make_links(root: Path, links: Path) -> Path:
+    """Make links/posepipe anew, so that no link to a removed file stays; returns links (to put on a search path)."""
     mapping = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["package-dir"]
-    links = root / ".typing"
     package = links / "posepipe"
     shutil.rmtree(package, ignore_errors=True)
     package.mkdir(parents=True)
@@ -36,4 +35,4 @@ def make_links(root: Path = ROOT) -> Path:
 
 
 if __name__ == "__main__":
-    make_links()
+    make_links(ROOT, ROOT / ".typing")
