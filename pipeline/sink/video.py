@@ -92,7 +92,8 @@ class VideoWriter:
         if self._height % 2 or self._width % 2:
             image = np.pad(image, ((0, self._height % 2), (0, self._width % 2), (0, 0)), mode="edge")
         # OpenCV makes YUV five times faster than swscale (0.8 against 4.4 ms at 1440 x 1280).
-        frame = av.VideoFrame.from_ndarray(cv2.cvtColor(image, cv2.COLOR_RGB2YUV_I420), format="yuv420p")
+        yuv = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2YUV_I420), np.uint8)
+        frame = av.VideoFrame.from_ndarray(yuv, format="yuv420p")
         frame.pts, frame.time_base = self._tick(pts), Fraction(1, _TICKS)
         self._encode(frame)
 

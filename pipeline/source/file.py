@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import av
 import cv2
@@ -159,7 +160,7 @@ class VideoFile:
         self._corrupt += frame.corrupt
         return frame
 
-    def _decode(self) -> Iterator[VideoFrame]:
+    def _decode(self) -> Generator[VideoFrame, None, None]:
         packets = self._container.demux(self._stream)
         while True:
             try:
@@ -181,7 +182,8 @@ class VideoFile:
 
     def _upright(self, picture: VideoFrame) -> NDArray[np.uint8]:
         width = max(1, round(picture.width * self._pixel_aspect))
-        image = self._orientation.apply(picture.to_ndarray(format="rgb24", width=width, height=picture.height))
+        stored = np.asarray(picture.to_ndarray(format="rgb24", width=width, height=picture.height), np.uint8)
+        image = self._orientation.apply(stored)
         if self._size is not None and image.shape[1::-1] != self._size:
             image = _fit(image, *self._size)
         return np.ascontiguousarray(image)
@@ -245,10 +247,10 @@ def _video_stream(path: Path, container: av.container.InputContainer) -> VideoSt
 
 def _orientation(picture: VideoFrame) -> _Orientation:
     """From the container's display matrix (ISO 14496-12, §6.2.2): stored (x, y) is shown at (a x + c y, b x + d y)."""
-    data = picture.side_data.get("DISPLAYMATRIX")  # type: ignore[attr-defined]
+    data: Any = picture.side_data.get("DISPLAYMATRIX")
     if data is None:
         return _Orientation()
-    a, b, _, c, d = np.frombuffer(bytes(data), np.int32)[:5]
+    a, b, _, c, d = np.frombuffer(data, np.int32)[:5]
     if abs(int(b)) > abs(int(a)):
         return _Orientation(True, flip_x=bool(c < 0), flip_y=bool(b < 0))
     return _Orientation(False, flip_x=bool(a < 0), flip_y=bool(d < 0))
