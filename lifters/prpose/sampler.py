@@ -28,14 +28,15 @@ class PrposeSampler(nn.Module):
 
     Every hypothesis is the average of the lifter's results for a noisy pose and for a noisy mirrored pose.
     faithful True: n = 2, as published the mirrored copy has noise of its own, which averages half of the noise's
-    variance away. False: n = 1, the mirrored copy is the mirror image of the noisy pose.
+    variance away where the lifter commutes with mirroring. False: n = 1, the mirrored copy is the mirror image of the
+    noisy pose.
 
     sigma = max(variance(2D), 1) * alpha in the units of the input space, equal for x and y, once per person. The
     variance network estimates the joint's error over the mean error. Faithful: each copy has its own sigma.
     Otherwise: both are averaged, so that mirroring the input mirrors the result exactly.
 
-    lifter: "mgcn" (the light modulated GCN), "htnet", or any module (N,17,C) tokens -> (N,17,3) metres; variance: "mgcn"
-    or "mlp"; the `*_network` mappings are their constructor arguments.
+    lifter: "mgcn" (the light modulated GCN), "htnet", or any module from (N,17,C) tokens to (N,17,3) metres; variance:
+    "mgcn" or "mlp"; the `*_network` mappings are their constructor arguments.
     """
 
     def __init__(

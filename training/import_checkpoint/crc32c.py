@@ -30,7 +30,7 @@ def _advance(state: NDArray[np.uint32], column: NDArray[np.uint8] | int) -> NDAr
 
 def _lane_shift() -> list[list[int]]:
     """What a lane of zero bytes does to a state, as one table per byte of the state (the map is linear over GF(2))."""
-    state = (np.arange(256, dtype=np.uint32)[None, :] << (np.arange(4, dtype=np.uint32) * 8)[:, None]).ravel()
+    state = np.array([byte << shift for shift in (0, 8, 16, 24) for byte in range(256)], dtype=np.uint32)
     for _ in range(_LANE):
         state = _advance(state, 0)
     tables: list[list[int]] = state.reshape(4, 256).tolist()

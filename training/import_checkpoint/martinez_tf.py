@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -18,7 +19,11 @@ GROUND_TRUTH_JOINTS = (*range(9), *range(10, 17))
 def import_martinez(file: Path, statistics: Statistics | None = None) -> Imported:
     """A published checkpoint -> network arguments and state of MartinezSampler. Raises CheckpointError."""
     variables = read_variables(file)
-    network = {"use_confidence": False, "joints": list(GROUND_TRUTH_JOINTS), **trunk_size(variables, "Martinez")}
+    network: dict[str, Any] = {
+        "use_confidence": False,
+        "joints": list(GROUND_TRUTH_JOINTS),
+        **trunk_size(variables, "Martinez"),
+    }
     sampler = MartinezSampler(**network)
     apply(statistics, sampler.input, sampler.output)
     head = {"net.head.weight": "linear_model/w4", "net.head.bias": "linear_model/b4"}

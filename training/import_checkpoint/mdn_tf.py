@@ -4,6 +4,7 @@ Pose-Estimation-with-Mixture-Density-Network)."""
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from posepipe.lifters.authors import Imported, axis, translate
 from posepipe.lifters.mdn.sampler import MdnSampler
@@ -19,7 +20,7 @@ HOURGLASS_JOINTS = (*range(7), *range(8, 17))
 def import_mdn(file: Path, statistics: Statistics | None = None) -> Imported:
     """A published checkpoint -> network arguments and state of MdnSampler. Raises CheckpointError."""
     variables = read_variables(file)
-    network = {
+    network: dict[str, Any] = {
         "use_confidence": False,
         "joints": list(HOURGLASS_JOINTS),
         "mode": "means",

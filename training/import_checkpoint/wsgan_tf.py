@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -48,7 +49,7 @@ def import_wsgan(file: Path) -> Imported:
     training needs, are listed as unexpected. Raises CheckpointError."""
     variables = split_code(read_variables(file))
     width = axis(variables, "Generator/W_genfc1", 0, _SYSTEM)
-    network = {"width": width, "latent": axis(variables, f"{_SPLIT}[code]", 1, _SYSTEM)}
+    network: dict[str, Any] = {"width": width, "latent": axis(variables, f"{_SPLIT}[code]", 1, _SYSTEM)}
     state, unexpected = translate(variables, WsganSampler(**network), _rename(_GENERATOR, "net."), _SYSTEM)
     return Imported(network, state, unexpected)
 
