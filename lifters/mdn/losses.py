@@ -1,4 +1,4 @@
-"""The losses of Li & Lee 2019 (CVPR), §3.3, and the missing joints of its §4.5."""
+"""The losses of Li & Lee 2019 (CVPR) and its missing-joint training."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ LIMB_JOINTS = (2, 3, 5, 6, 12, 13, 15, 16)  # knees, ankles, elbows, wrists of H
 
 
 def mixture_nll(means: Tensor, sigma: Tensor, log_alpha: Tensor, target: Tensor) -> Tensor:
-    """means (B,K,D), sigma (B,K), log_alpha (B,K), target (B,D) -> mean negative log-likelihood (eq. 6). As published,
+    """means (B,K,D), sigma (B,K), log_alpha (B,K), target (B,D) -> mean negative log-likelihood. As published,
     sigma is clipped to [1e-15, 1e15] and alpha to at least 1e-8."""
     dims = target.shape[-1]
     sigma = sigma.clamp(1e-15, 1e15)
@@ -22,7 +22,7 @@ def mixture_nll(means: Tensor, sigma: Tensor, log_alpha: Tensor, target: Tensor)
 
 
 def dirichlet_prior(log_alpha: Tensor, concentration: float = 2.0) -> Tensor:
-    """(B,K) -> the loss that keeps all kernels in use, -(concentration - 1) sum_k log alpha_k (eq. 8)."""
+    """(B,K) -> the loss that keeps all kernels in use, -(concentration - 1) sum_k log alpha_k."""
     return -(concentration - 1.0) * log_alpha.clamp(min=math.log(1e-8)).sum(1).mean()
 
 

@@ -1,5 +1,5 @@
 """The networks of PRPose, Zeng et al. 2024, "Probabilistic Restoration with Adaptive Noise Sampling for 3D Human Pose
-Estimation", §3: two variance networks and the light modulated GCN lifter. Tokens are joints: (B,17,channels).
+Estimation": two variance networks and the light modulated GCN lifter. Tokens are joints: (B,17,channels).
 
 Modulated GCN: Zou & Tang 2021, "Modulated Graph Convolutional Network for 3D Human Pose Estimation" (ICCV).
 """

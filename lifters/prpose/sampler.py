@@ -1,5 +1,5 @@
 """PRPose (Zeng et al. 2024) behind the lifter contract: noise on the 2D pose, as strong per joint as the lifter is
-expected to be wrong there, and a single-hypothesis lifter that restores each noisy pose to 3D (§3.1-3.3)."""
+expected to be wrong there, and a single-hypothesis lifter that restores each noisy pose to 3D."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class PrposeSampler(nn.Module):
 
 def variance_target(predicted: Tensor, truth: Tensor) -> Tensor:
     """What the variance network learns (by MSE), for a whole training set at once: (N,17,3) results of the frozen
-    lifter and truth, hip-relative -> (N,17,1) error per joint over the mean of all errors (§3.2)."""
+    lifter and truth, hip-relative -> (N,17,1) error per joint over the mean of all errors."""
     distance = (predicted - truth).norm(dim=-1, keepdim=True)
     return distance / distance.mean()
 

@@ -1,4 +1,4 @@
-"""The losses of Li & Lee 2020 (BMVC), §3.2-3.3, each unweighted; the weights of the published run are in WEIGHTS.
+"""The losses of Li & Lee 2020 (BMVC), each unweighted; the weights of the published run are in WEIGHTS.
 
 MMD-GAN with a gradient penalty: Binkowski et al. 2018, "Demystifying MMD GANs", §2 and appendix; rational quadratic
 mixture kernel plus a dot product.

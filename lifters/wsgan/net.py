@@ -1,5 +1,5 @@
 """The networks of Li & Lee 2020, "Weakly Supervised Generative Network for Multiple 3D Human Pose Hypotheses" (BMVC
-2020), §3: pose generator, camera network, encoder and discriminator. Leaky ReLU 0.2 throughout, no norms, no dropout.
+2020): pose generator, camera network, encoder and discriminator. Leaky ReLU 0.2 throughout, no norms, no dropout.
 
 Poses are COORDINATE-major vectors of 16 joints, as in RepNet (Wandt & Rosenhahn 2019): 16 x, 16 y and, in 3D, 16 z.
 """
@@ -131,7 +131,7 @@ class Branch(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """poses (B,48) -> (B,out): one branch on the pose, one on its kinematic chain space (RepNet §3.2)."""
+    """poses (B,48) -> (B,out): one branch on the pose, one on its kinematic chain space (RepNet)."""
 
     bones: Tensor
 
