@@ -8,6 +8,7 @@ the runtime folds at load time makes them float32. Batch and hypotheses are symb
 from __future__ import annotations
 
 import json
+import math
 import struct
 from collections.abc import Mapping
 from pathlib import Path
@@ -55,6 +56,9 @@ def export_program(sampler: nn.Module, header: Checkpoint) -> Any:
         output_names=list(OUTPUTS),
         dynamic_shapes=({0: batch}, {0: batch}, noise_dims),
         external_data=False,
+        # The exporter's optimiser folds norms into weights, under the old names; the runtimes do that at load time, and
+        # the weights here have to stay the checkpoint's.
+        optimize=False,
         verbose=False,
     )
     if program is None:
@@ -77,7 +81,9 @@ def point_into_checkpoint(model: Any, checkpoint: Path) -> Any:
     from onnx import TensorProto, helper
 
     types = {"F16": TensorProto.FLOAT16, "F32": TensorProto.FLOAT}
+    dtypes = {"F16": np.dtype("<f2"), "F32": np.dtype("<f4")}
     entries, data_start = _safetensors_index(checkpoint)
+    data = checkpoint.read_bytes()[data_start:]
     casts = []
     for tensor in model.graph.initializer:
         entry = entries.get(tensor.name)
@@ -86,6 +92,9 @@ def point_into_checkpoint(model: Any, checkpoint: Path) -> Any:
         if list(tensor.dims) != entry["shape"]:
             raise CheckpointError(f"{tensor.name}: graph has {list(tensor.dims)}, checkpoint {entry['shape']}.")
         begin, end = entry["data_offsets"]
+        values = np.frombuffer(data, dtypes[entry["dtype"]], offset=begin, count=math.prod(tensor.dims))
+        if not np.array_equal(onnx.numpy_helper.to_array(tensor).ravel(), values):
+            raise CheckpointError(f"{tensor.name}: the graph's values are not those of {checkpoint}.")
         name, stored = tensor.name, types[entry["dtype"]]
         del tensor.external_data[:]
         tensor.ClearField("raw_data")

@@ -1,0 +1,167 @@
+"""The main job end to end on real files: a filmed actor, a video without anybody, and things that are no video."""
+
+import hashlib
+import json
+
+import av
+import numpy as np
+import pytest
+
+from posepipe.__main__ import main
+from posepipe.pipeline.film import film
+from posepipe.pipeline.run import run_file
+from posepipe.pipeline.settings import RunSettings
+from posepipe.pipeline.sink.h5 import STATUS_NO_PERSON, STATUS_OK, read_h5
+from posepipe.pipeline.sink.video import VideoWriter
+from posepipe.pipeline.source.actor import ActorScene
+
+FRAMES = 18
+SCENE = ActorScene("wave", seconds=FRAMES / 15, fps=15, width=384, height=384, fov_deg=55, yaw_deg=20)
+
+
+@pytest.fixture(scope="module")
+def actor(tmp_path_factory):
+    path = tmp_path_factory.mktemp("film") / "actor.mp4"
+    return path, film((SCENE,), path)
+
+
+@pytest.fixture(scope="module")
+def result(actor, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("out")
+    summary = run_file(actor[0], folder, RunSettings(fov_deg=55))
+    return folder, summary, read_h5(folder / "actor.h5")
+
+
+@pytest.fixture(scope="module")
+def empty_room(tmp_path_factory):
+    path = tmp_path_factory.mktemp("room") / "room.mp4"
+    with VideoWriter(path, 320, 240, 15) as writer:
+        for i in range(8):
+            writer.write(np.full((240, 320, 3), 90, np.uint8), i / 15)
+    return path
+
+
+def test_every_frame_is_there_and_nearly_all_show_the_person(result):
+    _, summary, recording = result
+    assert summary.frames == FRAMES == len(recording.pts)
+    assert summary.frames_with_person >= FRAMES - 2
+    assert summary.tracks == 1
+    np.testing.assert_allclose(np.diff(recording.pts), 1 / 15, atol=1e-4)
+    assert (recording.status == STATUS_OK).sum() == summary.frames_with_person
+
+
+def test_keypoints_and_place_are_the_actors(actor, result):
+    truth, track = actor[1], result[2].tracks[0]
+    torso = np.linalg.norm(truth.keypoints[:, 8] - truth.keypoints[:, 0], axis=-1).mean()
+    miss = np.linalg.norm(track.keypoints_2d - truth.keypoints[track.frame], axis=-1)
+    assert np.median(miss) < 0.12 * torso
+    distance = np.linalg.norm(truth.joints[:, 0], axis=-1).mean()
+    assert np.median(np.linalg.norm(track.root - truth.joints[track.frame, 0], axis=-1)) < 0.15 * distance
+
+
+def test_pose_is_the_weighted_mean_and_std_its_spread(result):
+    track = result[2].tracks[0]
+    weights = np.exp(track.log_weights)[..., None, None]
+    joints = track.hypotheses.astype(np.float32)
+    mean = (weights * joints).sum(1)
+    np.testing.assert_allclose(track.pose, mean, atol=1e-3)
+    spread = np.sqrt((weights * (joints - mean[:, None]) ** 2).sum((1, 3)))
+    np.testing.assert_allclose(track.joint_std, spread, atol=2e-3)
+    assert (track.joint_std[:, 1:] > 0.003).all()
+
+
+def test_header_says_how_it_was_made(result):
+    header = result[2].header
+    assert (header["units"], header["skeleton"], header["lifter"]) == ("m", "h36m17", "mdn")
+    assert header["conversion"] == "blazepose33-h36m17@1"
+    camera = json.loads(header["camera"])
+    assert camera["assumed"] is False
+    assert camera["fx"] == pytest.approx(192 / np.tan(np.radians(27.5)))
+
+
+def test_overlay_is_h264_with_every_frame(result):
+    with av.open(str(result[1].overlay)) as container:
+        stream = container.streams.video[0]
+        assert (stream.codec_context.name, stream.codec_context.pix_fmt) == ("h264", "yuv420p")
+        pictures = [f.to_ndarray(format="rgb24") for f in container.decode(stream)]
+    assert len(pictures) == FRAMES
+    left, right = pictures[-1][:, :700], pictures[-1][:, 740:]
+    assert left.std() > 20
+    assert right.std() > 5
+
+
+def test_same_file_seed_and_backend_give_the_same_bytes(actor, result, tmp_path):
+    folder, summary, _ = result
+    run_file(actor[0], tmp_path, RunSettings(fov_deg=55))
+    for name in ("actor.h5", "actor.overlay.mp4"):
+        first, second = (hashlib.sha256((f / name).read_bytes()).hexdigest() for f in (folder, tmp_path))
+        assert first == second, name
+
+
+def test_another_seed_gives_other_hypotheses_of_the_same_keypoints(actor, result, tmp_path):
+    run_file(actor[0], tmp_path, RunSettings(fov_deg=55, seed=1, overlay=False, max_frames=4))
+    other, track = read_h5(tmp_path / "actor.h5").tracks[0], result[2].tracks[0]
+    np.testing.assert_array_equal(other.keypoints_2d, track.keypoints_2d[: len(other.frame)])
+    assert np.abs(other.hypotheses - track.hypotheses[: len(other.frame)]).max() > 0.01
+    assert not (tmp_path / "actor.overlay.mp4").exists()
+
+
+def test_nobody_in_the_picture_is_said_and_recorded(empty_room, tmp_path, capsys):
+    assert main(["run", str(empty_room), "-o", str(tmp_path)]) == 1
+    assert "No person was found in any of the 8 frames" in capsys.readouterr().err
+    recording = read_h5(tmp_path / "room.h5")
+    assert (recording.status == STATUS_NO_PERSON).all()
+    assert recording.tracks == {}
+
+
+def _not_video(kind, tmp_path):
+    path = tmp_path / f"{kind}.mp4"
+    if kind == "text":
+        path.write_text("this is not a video\n" * 100)
+    elif kind == "empty":
+        path.touch()
+    elif kind == "folder":
+        path.mkdir()
+    return path
+
+
+@pytest.mark.parametrize("kind", ["text", "empty", "folder", "missing"])
+def test_what_is_no_video_gets_one_sentence_and_leaves_nothing(kind, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert main(["run", str(_not_video(kind, tmp_path)), "-o", str(out)]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("posepipe run: ")
+    assert error.count("\n") == 1
+    assert not out.exists() or list(out.iterdir()) == []
+
+
+def test_unwritable_folder_is_said_before_the_work(empty_room, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    assert main(["run", str(empty_room), "-o", str(tmp_path / "file" / "out")]) == 1
+    assert "file, not a folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("argv", "says"),
+    [
+        (["--lifter", "mdm"], "Did you mean mdn?"),
+        (["--hypotheses", "0"], "0 hypotheses"),
+        (["--fov", "500"], "field of view"),
+        (["--max-frames", "0"], "--max-frames"),
+        (["--lifter", "martinez", "--hypotheses", "9"], "always gives 1"),
+    ],
+)
+def test_impossible_settings_are_usage_errors(argv, says, empty_room, tmp_path, capsys):
+    assert main(["run", str(empty_room), "-o", str(tmp_path / "o"), *argv]) == 2
+    assert says in capsys.readouterr().err
+    assert not (tmp_path / "o").exists() or list((tmp_path / "o").iterdir()) == []
+
+
+def test_an_exception_midway_leaves_nothing_behind(actor, tmp_path):
+    def interrupt(result):
+        if result.frame.index == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_file(actor[0], tmp_path, RunSettings(), on_frame=interrupt)
+    assert list(tmp_path.iterdir()) == []
