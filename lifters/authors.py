@@ -49,7 +49,9 @@ def read_pth(path: Path) -> dict[str, Tensor]:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
     if not isinstance(content, Mapping) or not all(isinstance(v, Tensor) for v in content.values()) or not content:
-        raise CheckpointError(f"{path} holds no state dict.", "Give the .pth file of weights that the authors published.")
+        raise CheckpointError(
+            f"{path} holds no state dict.", "Give the .pth file of weights that the authors published."
+        )
     return strip_module(content)
 
 

@@ -36,7 +36,7 @@ def modulated_adjacency() -> NDArray[np.float32]:
 
 def chebyshev(order: int = 2) -> NDArray[np.float32]:
     """(order+1,17,17) Chebyshev polynomials T_0..T_order of L = I - rownorm(bones + I), T_k = 2 L T_{k-1} - T_{k-2}
-    (Defferrard et al. 2016, eq. 4). As in GraFormer and DRPose, L is the random-walk Laplacian (not symmetric) and is
+    (Defferrard et al. 2016, §2.1). As in GraFormer and DRPose, L is the random-walk Laplacian (not symmetric) and is
     not rescaled to [-1, 1]."""
     laplacian = np.eye(JOINTS) - row_normalised(bone_adjacency() + np.eye(JOINTS))
     terms = [np.eye(JOINTS), laplacian]

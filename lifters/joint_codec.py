@@ -1,4 +1,4 @@
-"""What graph and attention networks need around the lifter contract: one token per joint in, hip-relative joints out."""
+"""What graph and attention networks need around the lifter contract: a token per joint in, hip-relative joints out."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ class JointBatchNorm(nn.BatchNorm1d):
 
 class PartitionedGraphConv(nn.Module):
     """One graph convolution block: one linear map per partition of the neighbourhood, x' = sum_k A_k^T (x W_k), then
-    batch norm, ReLU, a linear map per joint, batch norm, GELU (§3.2)."""
+    batch norm, ReLU, a linear map per joint, batch norm, GELU."""
 
     gather: Tensor
 
@@ -46,7 +46,7 @@ class PartitionedGraphConv(nn.Module):
 
 
 class LocalConstraint(nn.Module):
-    """LCM (§3.2): layer norm, two graph convolution blocks C -> 2C -> C, layer norm, residual."""
+    """Local Constraint Module, LCM: layer norm, two graph convolution blocks C -> 2C -> C, layer norm, residual."""
 
     def __init__(self, dim: int, dropout: float, drop_path: float) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ class LocalConstraint(nn.Module):
 
 
 class GlobalConstraint(nn.Module):
-    """GCM (§3.3): layer norm, self-attention over all joints, residual."""
+    """Global Constraint Module, GCM: layer norm, self-attention over all joints, residual."""
 
     def __init__(self, dim: int, heads: int, dropout: float, drop_path: float) -> None:
         super().__init__()
@@ -74,8 +74,8 @@ class GlobalConstraint(nn.Module):
 
 
 class DoubleChain(nn.Module):
-    """One block (§3.1, §3.4): a fifth of the channels goes local -> global, the rest global -> local; between the two
-    halves of the chains, the feature interaction (an MLP over all channels) lets each constrain the other."""
+    """One block: a fifth of the channels goes local -> global, the rest global -> local; between the two halves of the
+    chains, the Feature Interaction Module (FIM, an MLP over all channels) lets each constrain the other."""
 
     def __init__(self, dim: int, heads: int, dropout: float, gcn_dropout: float, drop_path: float) -> None:
         super().__init__()

@@ -7,6 +7,7 @@ so its batch-norm statistics drift away from the checkpoint that it started from
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -68,7 +69,7 @@ def from_authors(
     over_htnet = any(name.startswith(f"{FIRST}Hiremixer.") for name in state)
     stage = htnet if over_htnet else dcgct
     layers = count_blocks(state, f"{NET}atten_layers.")
-    network = {
+    network: dict[str, Any] = {
         "first": {"lifter": "htnet" if over_htnet else "dcgct", **stage.network_of(state, FIRST), "flip": False},
         "steps": steps,
         "flip": flip,

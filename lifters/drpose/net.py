@@ -20,7 +20,7 @@ TERMS = 3  # Chebyshev polynomials of order 0, 1 and 2
 
 
 class ChebConv(nn.Module):
-    """Chebyshev graph convolution (Defferrard et al. 2016, eq. 4): sum_k T_k (x W_k) + b, (...,17,in) -> (...,17,out).
+    """Chebyshev graph convolution (Defferrard et al. 2016, §2.1): sum_k T_k (x W_k) + b, (...,17,in) -> (...,17,out).
 
     weight: (3, in, out)."""
 
@@ -44,7 +44,7 @@ class ChebConv(nn.Module):
 
 
 class LearnedGraph(nn.Module):
-    """GraphNet of GraFormer (Zhao et al. 2022, §3.2): two graph convolutions C -> 2C -> C over one learned adjacency A,
+    """GraphNet of GraFormer (Zhao et al. 2022): two graph convolutions C -> 2C -> C over one learned adjacency A,
     normalised as D^-1/2 A D^-1/2 with D its column sums."""
 
     def __init__(self, dim: int) -> None:
@@ -76,8 +76,8 @@ class Norm(nn.Module):
 
 
 class SGCTLayer(nn.Module):
-    """One layer (§2.2): attention and learned graph, each scaled, shifted and gated by the condition (adaLN, Peebles &
-    Xie 2023, §3.2), then a residual pair of Chebyshev convolutions."""
+    """One layer of the SGCT: attention and learned graph, each scaled, shifted and gated by the condition (adaLN,
+    Peebles & Xie 2023, §3.2), then a residual pair of Chebyshev convolutions."""
 
     def __init__(self, dim: int, heads: int, dropout: float) -> None:
         super().__init__()
@@ -95,7 +95,7 @@ class SGCTLayer(nn.Module):
 
 
 class PoseRefinement(nn.Module):
-    """PRM (§2.3): weights in 0..1 for x and y of every joint, from both poses; blends x and y, takes z from the
+    """PRM: weights in 0..1 for x and y of every joint, from both poses; blends x and y, takes z from the
     denoiser. Its first layer reads, joint by joint, the denoised pose and then the first stage's; the share of the
     latter is computed once per person."""
 
@@ -129,8 +129,7 @@ class Person:
 
 
 class Denoiser(nn.Module):
-    """2D tokens (B,17,in_channels), noisy poses (B,H,17,3), first-stage pose (B,17,3), times (B,) -> clean (B,H,17,3).
-    """
+    """2D tokens (B,17,in_channels), noisy (B,H,17,3), first-stage pose (B,17,3), times (B,) -> clean (B,H,17,3)."""
 
     def __init__(
         self,

@@ -22,12 +22,14 @@ CLAMP = 1.1  # metres around the hip, as published
 class DRPoseSampler(nn.Module):
     """keypoints (B,17,2), confidence (B,17), noise (B,H,N,17,3) -> hypotheses (B,H,17,3) metres, log_weights (B,H).
 
-    Noise draw 0 is the initial sample, draw i the one that step i adds; N = `noise_shape[0]` is K for ddim with
-    eta > 0 (the last step adds none) and 1 for deterministic solvers. Both mirror branches use the same noise, since the
-    mirror image is taken of the sample itself. first: a lifter with `pose(keypoints, confidence) -> (B,17,3)`, or the
-    description of one: {"lifter": "dcgct" | "htnet" | "martinez", **its arguments}; without its own flip, which
-    happens here. faithful: clamp what the denoiser sees to +-1.1 m as published; without it, raised arms of tall people
-    stay whole. scheduler: `ddim` (published, eta = 1) or `dpm-solver`.
+    Noise draw 0 is the initial sample, draw i the i-th that the loop adds (after step i - 1); N = `noise_shape[0]` is K
+    for ddim with eta > 0 (nothing is added after the last step) and 1 for deterministic solvers. Both mirror branches
+    use the same noise, since the mirror image is taken of the sample itself.
+
+    first: a lifter with `pose(keypoints, confidence) -> (B,17,3)`, or the description of one: {"lifter": "dcgct" |
+    "htnet" | "martinez", **its arguments}; without its own flip, which happens here. faithful: clamp what the denoiser
+    sees and gives to +-1.1 m as published; without it, raised arms of tall people stay whole. scheduler: `ddim`
+    (published, eta = 1) or `dpm-solver`.
     """
 
     features: Tensor
@@ -48,7 +50,7 @@ class DRPoseSampler(nn.Module):
         self.faithful = faithful
         self.scheduler: Scheduler = make_scheduler(scheduler, steps, eta)
         self.noise_shape = (self.scheduler.draws, 17, 3)
-        self.first = first if isinstance(first, nn.Module) else first_stage(first)
+        self.first: Any = first if isinstance(first, nn.Module) else first_stage(first)
         self.input = JointCodec(use_confidence)
         self.net = Denoiser(self.input.channels, **network)
         times = torch.tensor(self.scheduler.timesteps)

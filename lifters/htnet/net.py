@@ -1,7 +1,7 @@
 """HTNet: "Human Topology Aware Network for 3D Human Pose Estimation", Cai et al. 2023 (ICASSP), arXiv 2302.09790.
 
 Three mixers look at the body on three scales: joints (LJC), limbs (IPC) and the whole body (GBI), chained one behind
-the other over thirds of the channels (§2, figure 2). Tokens are joints: every tensor here is (B, 17, channels).
+the other over thirds of the channels (figure 2). Tokens are joints: every tensor here is (B, 17, channels).
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ LIMBS = (R_LEG, L_LEG, L_ARM, R_ARM)
 
 
 class ModulatedGraphConv(nn.Module):
-    """Modulated graph convolution (Zou & Tang 2021, "Modulated Graph Convolutional Network", eq. 5-8):
-    (A*I)(M*xW0) + (A*(1-I))(M*xW1) + b, with A the symmetric part of the skeleton's affinity plus a learned one."""
+    """Modulated graph convolution (Zou & Tang 2021, "Modulated Graph Convolutional Network for 3D Human Pose
+    Estimation"): (A*I)(M*xW0) + (A*(1-I))(M*xW1) + b, with A the symmetric part of the skeleton's affinity plus a
+    learned one."""
 
     adj: Tensor
     eye: Tensor
@@ -43,7 +44,7 @@ class ModulatedGraphConv(nn.Module):
 
 
 class LocalJointConnection(nn.Module):
-    """LJC (§2.2): two modulated graph convolutions between layer norms, with a residual connection."""
+    """LJC: two modulated graph convolutions between layer norms, with a residual connection."""
 
     def __init__(self, dim: int, hidden: int, drop_path: float) -> None:
         super().__init__()
@@ -88,7 +89,7 @@ class LimbPool(nn.Module):
 
 
 class IntraPartConstraint(nn.Module):
-    """IPC (§2.3): limbs pooled over their three joints and over their last two, both added to the input."""
+    """IPC: limbs pooled over their three joints and over their last two, both added to the input."""
 
     def __init__(self, dim: int, hidden: int, dropout: float, drop_path: float) -> None:
         super().__init__()
@@ -102,7 +103,7 @@ class IntraPartConstraint(nn.Module):
 
 
 class GlobalBodyInteraction(nn.Module):
-    """GBI (§2.4): self-attention over all joints, with a residual connection."""
+    """GBI: self-attention over all joints, with a residual connection."""
 
     def __init__(self, dim: int, heads: int, dropout: float, drop_path: float) -> None:
         super().__init__()
@@ -115,7 +116,8 @@ class GlobalBodyInteraction(nn.Module):
 
 
 class HierarchicalMixer(nn.Module):
-    """One block (figure 2): channels in thirds; each scale adds what the finer one found to its own third."""
+    """One block (figure 2, "channel-split progressive"): each scale has a third of the channels and adds to it what the
+    finer scale found."""
 
     def __init__(self, dim: int, hidden: int, gcn_hidden: int, heads: int, dropout: float, drop_path: float) -> None:
         super().__init__()

@@ -26,9 +26,7 @@ class Scheduler(Protocol):
     @property
     def draws(self) -> int: ...
 
-    def step(
-        self, index: int, clean: Tensor, sample: Tensor, noise: Tensor | None, previous: Tensor | None
-    ) -> Tensor:
+    def step(self, index: int, clean: Tensor, sample: Tensor, noise: Tensor | None, previous: Tensor | None) -> Tensor:
         """The sample after step `index`. clean: the network's estimate of the noise-free sample from `sample` at
         timesteps[index]. previous: that estimate of the step before (None at the first). The last step gives the
         clean estimate itself."""
