@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,21 +15,28 @@ from torch import nn
 from posepipe.errors import CheckpointError
 from posepipe.lifters.checkpoint import Checkpoint, read_header
 
+# lifter -> (module, class); imported when asked for, since each brings its own networks
+_SAMPLERS = {
+    "martinez": ("posepipe.lifters.martinez.sampler", "MartinezSampler"),
+    "mdn": ("posepipe.lifters.mdn.sampler", "MdnSampler"),
+    "wsgan": ("posepipe.lifters.wsgan.sampler", "WsganSampler"),
+    "htnet": ("posepipe.lifters.htnet.sampler", "HTNetSampler"),
+    "dcgct": ("posepipe.lifters.dcgct.sampler", "DCGCTSampler"),
+    "drpose": ("posepipe.lifters.drpose.sampler", "DRPoseSampler"),
+    "prpose": ("posepipe.lifters.prpose.sampler", "PrposeSampler"),
+}
+
 
 def build_sampler(header: Checkpoint) -> nn.Module:
     """A sampler with the architecture that the header describes, randomly initialised."""
+    if header.lifter not in _SAMPLERS:
+        raise CheckpointError(f"No lifter is called '{header.lifter}'.", "See `posepipe lifters`.")
+    module, name = _SAMPLERS[header.lifter]
     try:
-        if header.lifter == "martinez":
-            from posepipe.lifters.martinez.sampler import MartinezSampler
-
-            return MartinezSampler(**header.network)
-        if header.lifter == "mdn":
-            from posepipe.lifters.mdn.sampler import MdnSampler
-
-            return MdnSampler(**header.network)
-    except (TypeError, ValueError) as error:
+        sampler: nn.Module = getattr(importlib.import_module(module), name)(**header.network)
+    except (TypeError, ValueError, KeyError) as error:
         raise CheckpointError(f"The network of a '{header.lifter}' checkpoint cannot be built ({error}).") from None
-    raise CheckpointError(f"No lifter is called '{header.lifter}'.", "See `posepipe lifters`.")
+    return sampler
 
 
 def save(path: Path, sampler: nn.Module, header: Checkpoint) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from posepipe.errors import CheckpointError
 from posepipe.lifters.catalogue import entry
 from posepipe.pipeline.settings import RunSettings
@@ -13,14 +15,27 @@ def open_runner(settings: RunSettings) -> tuple[Runner, int]:
     """The loaded, warmed-up runner and the number of hypotheses to draw. `auto` is ONNX Runtime, the only backend yet.
 
     Raises UsageError for an unknown lifter or an impossible H, CheckpointError when there are no usable weights."""
-    chosen = entry(settings.lifter)
-    if not chosen.graph_path.is_file():
-        raise CheckpointError(
-            f"The lifter '{chosen.name}' has no graph at {chosen.graph_path}.",
-            f"Make it with `posepipe build-engines --lifter {chosen.name}`.",
-        )
-    runner = OrtRunner(chosen.graph_path)
+    runner = OrtRunner(_graph(settings.lifter))
     hypotheses = settings.hypotheses if settings.hypotheses is not None else runner.contract.hypotheses
     check_hypotheses(runner.contract, hypotheses)
     runner.warm_up(1, hypotheses)
     return runner, hypotheses
+
+
+def _graph(lifter: str) -> Path:
+    """The graph of a catalogue name, or a path to one that `posepipe build-engines` made."""
+    if lifter.endswith(".onnx"):
+        return Path(lifter)
+    chosen = entry(lifter)
+    if chosen.graph_path.is_file():
+        return chosen.graph_path
+    if not chosen.checkpoint:
+        raise CheckpointError(
+            f"No weights are shipped for the lifter '{chosen.name}'.",
+            "Bring the authors' with `posepipe import-checkpoint`, export them with `posepipe build-engines`, and give "
+            "--lifter the .onnx file.",
+        )
+    raise CheckpointError(
+        f"The lifter '{chosen.name}' has no graph at {chosen.graph_path}.",
+        f"Make it with `posepipe build-engines --lifter {chosen.name}`.",
+    )

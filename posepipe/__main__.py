@@ -12,14 +12,15 @@ VERBS = {
     "lifters": ("posepipe.trt_build.cli", "the lifters, their papers and weights"),
     "build-engines": ("posepipe.trt_build.cli", "a lifter's weights to the graph that the backends run"),
     "train": ("posepipe.training.cli", "run a recipe of configs/train"),
+    "import-checkpoint": ("posepipe.training.cli", "a file that a paper's authors published to a checkpoint"),
     "data": ("posepipe.training.cli", "build a motion file from mocap"),
     "doctor": ("posepipe.doctor", "what is installed, which backends work and why the others do not"),
 }
 
 
 def _usage() -> str:
-    lines = "\n".join(f"  {verb:<14} {text}" for verb, (_, text) in VERBS.items())
-    return f"usage: posepipe VERB ...  (posepipe VERB --help)\n\n{lines}\n\n  --version      the version"
+    lines = "\n".join(f"  {verb:<18} {text}" for verb, (_, text) in VERBS.items())
+    return f"usage: posepipe VERB ...  (posepipe VERB --help)\n\n{lines}\n\n  --version          the version"
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -139,7 +139,10 @@ BLAZEPOSE33_H36M17 = Conversion(
     ),
 )
 
-CONVERSIONS = (BLAZEPOSE33_H36M17, COCO17_H36M17)
+# Keypoints that are H36M-17 already: the published systems' own detections.
+H36M17_H36M17 = Conversion("h36m17@1", H36M_17, H36M_17, _identity(" ".join(H36M_17.joints)))
+
+CONVERSIONS = (BLAZEPOSE33_H36M17, COCO17_H36M17, H36M17_H36M17)
 
 
 def conversion(name: str) -> Conversion:

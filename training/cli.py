@@ -1,15 +1,15 @@
-"""The verbs of the training room: train, data."""
+"""The verbs of the training room: train, data, import-checkpoint."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-from posepipe.errors import InputError
+from posepipe.errors import InputError, MissingDependencyError
 
 
 def main(verb: str, argv: list[str]) -> int:
-    return {"train": _train, "data": _data}[verb](argv)
+    return {"train": _train, "data": _data, "import-checkpoint": _import}[verb](argv)
 
 
 def _train(argv: list[str]) -> int:
@@ -65,4 +65,44 @@ def _data(argv: list[str]) -> int:
         chosen = [c for c in clips if c.split == split]
         print(f"{split}: {len(chosen)} clips, {sum(len(c.joints) for c in chosen):,} frames")
     print(f"wrote {args.out}")
+    return 0
+
+
+def _import(argv: list[str]) -> int:
+    parser = argparse.ArgumentParser(
+        "posepipe import-checkpoint", description="Turn a file that a paper's authors published into a checkpoint."
+    )
+    systems = ("martinez-tf", "mdn-tf", "wsgan-tf", "htnet", "dcgct", "drpose", "prpose")
+    parser.add_argument("--from", dest="system", required=True, choices=systems)
+    parser.add_argument("file", type=Path, help=".pth, or a TensorFlow checkpoint (prefix, .index or its folder)")
+    parser.add_argument("-o", "--out", type=Path, required=True, metavar="OUT.safetensors")
+    parser.add_argument(
+        "--statistics", type=Path, help="martinez-tf, mdn-tf: npz of the training's means and deviations"
+    )
+    parser.add_argument("--lifter-file", type=Path, help="prpose: the lifter's .pth, if not beside the file")
+    parser.add_argument(
+        "--conversion", default="h36m17@1", help="keypoints that it shall be used with (default: H36M-17 as published)"
+    )
+    args = parser.parse_args(argv)
+    from posepipe.conversion import conversion
+
+    conversion(args.conversion)
+    try:
+        from posepipe.training.import_checkpoint.convert import import_checkpoint
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"Importing needs {error.name}.", "Install it with `pip install 'posepipe[train]'`."
+        ) from None
+    done = import_checkpoint(
+        args.system,
+        args.file,
+        args.out,
+        statistics=args.statistics,
+        lifter_file=args.lifter_file,
+        conversion=args.conversion,
+    )
+    for warning in done.warnings:
+        print(f"note: {warning}")
+    print(f"wrote {done.path}: {done.header.lifter}, {done.header.space} space, {done.header.conversion}")
+    print(f"next: posepipe build-engines --lifter {done.header.lifter} --checkpoint {done.path} -o DIR")
     return 0

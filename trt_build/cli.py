@@ -22,18 +22,17 @@ def _lifters(argv: list[str]) -> int:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("name", "what it is", "paper", "H", "noise", "weights")
+    table = Table("name", "what it is", "paper", "parameters", "noise", "H", "weights", "numbers in")
     for e in LIFTERS:
-        if not e.checkpoint or not e.checkpoint_path.is_file():
-            table.add_row(e.name, e.title, e.paper, "", "", "none shipped")
-            continue
-        header = read_header(e.checkpoint_path)
-        count = e.variant.get("fixed_hypotheses", header.fixed_hypotheses)
-        default = e.variant.get("hypotheses", header.hypotheses)
-        hypotheses = str(count) if count else f"any (default {default})"
-        shape = str(header.noise_shape) if e.variant.get("network", {}).get("mode") != "means" else "()"
-        table.add_row(e.name, e.title, e.paper, hypotheses, shape, f"{e.checkpoint} ({header.conversion})")
-    Console().print(table)
+        hypotheses, weights = "", "none: posepipe import-checkpoint"
+        if e.checkpoint and e.checkpoint_path.is_file():
+            header = read_header(e.checkpoint_path)
+            fixed = e.variant.get("fixed_hypotheses", header.fixed_hypotheses)
+            hypotheses = str(fixed) if fixed else f"any ({header.hypotheses})"
+            weights = f"shipped, for {header.conversion}"
+        table.add_row(e.name, e.title, e.paper, f"{e.parameters:,}", e.noise, hypotheses, weights, e.numbers)
+    console = Console()
+    (console if console.is_terminal else Console(width=200)).print(table)
     return 0
 
 
