@@ -1,0 +1,50 @@
+"""The model card of a checkpoint, written from its header, so that the two cannot disagree."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from posepipe.lifters.checkpoint import read_header, sha256
+
+NOTICE = (
+    "The data used in this project was obtained from mocap.cs.cmu.edu. The database was created with funding from NSF "
+    "EIA-0196217."
+)
+TITLES = {
+    "martinez": "Residual linear lifter (Martinez et al. 2017), one hypothesis",
+    "mdn": "Mixture density lifter (Li & Lee 2019), hypotheses drawn from the mixture",
+}
+
+
+def model_card(checkpoint: Path, minutes: float, hardware: str) -> str:
+    """Markdown for a checkpoint written by a recipe. minutes: of wall time; hardware: what it was trained on."""
+    header = read_header(checkpoint)
+    config, metrics = header.provenance["config"], header.provenance["metrics"]
+    rows = sorted({key for values in metrics.values() for key in values})
+    table = "\n".join(f"| {row} | " + " | ".join(str(metrics[c].get(row, "")) for c in metrics) + " |" for row in rows)
+    settings = "\n".join(f"- `{key} = {value!r}`" for key, value in config.items())
+    return f"""# {checkpoint.name}
+
+{TITLES.get(header.lifter, header.lifter)}. Input space `{header.space}`, conversion `{header.conversion}`, skeleton
+`{header.skeleton}`, network {header.network}. Weights stored as float16, sha256 `{sha256(checkpoint)}`.
+
+**Data.** CMU Graphics Lab Motion Capture Database, subjects 01 02 03 64 131 135 and 32 action clips for training, 05
+for validation, at 30 Hz, seen by virtual cameras (yaw anywhere, pitch -45 to 25 degrees, 1.5 to 10 m, fields of view 35
+to 90 degrees), mirrored, rescaled and recombined, with the 2D errors of BlazePose as measured on the rendered actor
+(`training/data/blazepose_actor_noise.npz`). {NOTICE}
+
+**Made by** `posepipe train configs/train/{header.lifter}_cmu.toml` in {minutes:.0f} minutes on {hardware}:
+
+{settings}
+
+**Measured** on subject 05 from unseen cameras, millimetres; shares for coverage (`python benchmarks/accuracy.py`).
+`best_of_n` is an oracle: choosing needs the truth.
+
+| | {" | ".join(metrics)} |
+|---|{"---|" * len(metrics)}
+{table}
+
+**Limits.** Seven people's motion, most of it one climber's; people lying down, children and wheelchairs were not in it.
+Size is that of the adults in the data: nothing here knows how tall a person is. The 2D errors are those of one detector
+on a rendered figure. Where the card speaks of coverage, it was fitted on other frames of subject 05.
+"""
