@@ -14,7 +14,7 @@ from posepipe.training.detector_noise import NoiseTable, apply, yaw_of
 @dataclass(frozen=True)
 class PersonBatch:
     """keypoints (B,17,2) and confidence (B,17) in person space; joints (B,17,3) metres, hip-relative, in the frame of
-    the camera turned towards the person as the *noisy* keypoints have it, because that is all a user's machine knows."""
+    the camera turned towards the person as the *noisy* keypoints have it: all that a user's machine knows."""
 
     keypoints: NDArray[np.float32]
     confidence: NDArray[np.float32]

@@ -36,7 +36,10 @@ class MixtureDensityNet(nn.Module):
         self.alpha = MaxNormLinear(width, kernels, max_norm=False)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        hidden = self.trunk(x)
+        return self.heads(self.trunk(x))
+
+    def heads(self, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(B, width) features of the trunk -> the mixture."""
         # The authors lay the outputs out dimension-major: element d * K + k is dimension d of kernel k.
         means = self.mu(hidden).unflatten(1, (self.out_features, self.kernels)).transpose(1, 2)
         sigma = functional.elu(self.sigma(hidden)) + 1.0

@@ -8,16 +8,17 @@ cosine schedule, averaged weights, no max-norm. `max_norm = true`, `loss = "mse"
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from posepipe.lifters.build import build_sampler, save
+from posepipe.lifters.build import save
 from posepipe.lifters.checkpoint import Checkpoint
 from posepipe.lifters.codec import OutputCodec
+from posepipe.lifters.martinez.sampler import MartinezSampler
 from posepipe.training.optim import AveragedWeights, Throughput, cosine_rate
 from posepipe.training.recipes.supply import Validation, training_batches, validation_batches
 from posepipe.training.validate import score
@@ -57,7 +58,7 @@ def train(config: MartinezConfig, report: Callable[[int, str], None]) -> dict[st
     header = Checkpoint(
         "martinez", {**network, "flip": config.flip}, "person", config.conversion, (), 1, fixed_hypotheses=1
     )
-    sampler = build_sampler(header)
+    sampler = MartinezSampler(**header.network)
     with training_batches(Path(config.data), config.batch, config.seed) as stream:
         standardise(sampler, stream)
         optimiser = torch.optim.AdamW(sampler.parameters(), config.rate, weight_decay=config.weight_decay)
@@ -86,9 +87,9 @@ def train(config: MartinezConfig, report: Callable[[int, str], None]) -> dict[st
     return metrics
 
 
-def standardise(sampler: torch.nn.Module, stream: object) -> None:
+def standardise(sampler: MartinezSampler, stream: Iterator[tuple[Tensor, Tensor, Tensor]]) -> None:
     """Fill the codecs' means and deviations from the first batches."""
-    drawn = [next(stream) for _ in range(20)]  # type: ignore[call-overload]
+    drawn = [next(stream) for _ in range(20)]
     keypoints, confidence, joints = (torch.cat(parts) for parts in zip(*drawn, strict=True))
     seen = (confidence > 0)[..., None]
     count = seen.sum(0)
@@ -108,7 +109,7 @@ def pose_loss(kind: str, pose: Tensor, joints: Tensor, z: Tensor, codec: OutputC
 
 
 @torch.no_grad()
-def evaluate(sampler: torch.nn.Module, validation: Validation) -> dict[str, dict[str, float]]:
+def evaluate(sampler: MartinezSampler, validation: Validation) -> dict[str, dict[str, float]]:
     """Metrics of the averaged weights with exact and with noisy 2D."""
 
     def sample(keypoints, confidence):  # type: ignore[no-untyped-def]
@@ -120,7 +121,7 @@ def evaluate(sampler: torch.nn.Module, validation: Validation) -> dict[str, dict
 
 @torch.no_grad()
 def with_results(
-    header: Checkpoint, sampler: torch.nn.Module, validation: Validation, metrics: dict, config: dict
+    header: Checkpoint, sampler: MartinezSampler, validation: Validation, metrics: dict, config: dict
 ) -> Checkpoint:
     """The header completed with the RMS error per joint under detector noise and with what made the weights."""
     batch = validation.noisy

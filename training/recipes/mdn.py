@@ -9,8 +9,7 @@ that a sample errs as real estimates do (whole limbs in depth) instead of shakin
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -18,8 +17,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from posepipe.lifters.build import build_sampler, load, save
+from posepipe.errors import CheckpointError
+from posepipe.lifters.build import load, save
 from posepipe.lifters.checkpoint import Checkpoint
+from posepipe.lifters.mdn.losses import dirichlet_prior, mixture_nll
+from posepipe.lifters.martinez.sampler import MartinezSampler
+from posepipe.lifters.mdn.sampler import MdnSampler
 from posepipe.training.optim import AveragedWeights, Throughput, cosine_rate
 from posepipe.training.recipes.supply import Validation, training_batches, validation_batches
 from posepipe.training.validate import LEVELS, score
@@ -59,10 +62,12 @@ def train(config: MdnConfig, report: Callable[[int, str], None]) -> dict[str, di
     torch.set_num_threads(config.threads)
     validation = validation_batches(Path(config.data))
     first_header, first = load(Path(config.start))
+    if not isinstance(first, MartinezSampler):
+        raise CheckpointError(f"{config.start} is a '{first_header.lifter}' checkpoint.", "Start from a martinez one.")
     network = {k: v for k, v in first_header.network.items() if k != "flip"}
     network |= {"kernels": config.kernels, "dropout": config.dropout}
     header = Checkpoint("mdn", network, "person", config.conversion, (49,), config.hypotheses)
-    sampler = build_sampler(header)
+    sampler = MdnSampler(**header.network)
     with training_batches(Path(config.data), config.batch, config.seed) as stream:
         start_from(sampler, first, residual_basis(first, stream, config.floor))
         optimiser = torch.optim.AdamW(sampler.parameters(), config.rate, weight_decay=config.weight_decay)
@@ -72,10 +77,10 @@ def train(config: MdnConfig, report: Callable[[int, str], None]) -> dict[str, di
                 group["lr"] = cosine_rate(step, config.steps, config.rate)
             keypoints, confidence, joints = next(stream)
             with torch.autocast("cpu", torch.bfloat16, enabled=config.bf16):
-                mixture = sampler.net(sampler.input(keypoints, confidence))
-            means, sigma, log_alpha = (part.float() for part in mixture)
+                hidden = sampler.net.trunk(sampler.input(keypoints, confidence))
+            means, sigma, log_alpha = sampler.net.heads(hidden.float())  # sigma = ELU + 1 needs more than 8 bits
             likelihood = mixture_nll(means, sigma, log_alpha, sampler.output.encode(joints))
-            prior = -(config.prior - 1.0) * log_alpha.sum(1).mean()
+            prior = dirichlet_prior(log_alpha, config.prior)
             mean_pose = sampler.output((log_alpha.exp()[..., None] * means).sum(1))
             distance = (mean_pose - joints)[:, 1:].norm(dim=-1).mean()
             loss = likelihood / 48 + prior / 48 + config.pose_weight * distance
@@ -99,21 +104,12 @@ def train(config: MdnConfig, report: Callable[[int, str], None]) -> dict[str, di
     return metrics
 
 
-def mixture_nll(means: Tensor, sigma: Tensor, log_alpha: Tensor, target: Tensor) -> Tensor:
-    """Mean negative log-likelihood (Li & Lee 2019, eq. 6): means (B,K,D), sigma and log_alpha (B,K), target (B,D)."""
-    dimensions = target.shape[1]
-    sigma = sigma.clamp(1e-3, 1e3)
-    square = ((target[:, None] - means) ** 2).sum(-1)
-    log_kernel = -0.5 * square / sigma**2 - dimensions * (sigma.log() + 0.5 * math.log(2 * math.pi))
-    return -torch.logsumexp(log_alpha + log_kernel, 1).mean()
-
-
 @torch.no_grad()
-def residual_basis(first: torch.nn.Module, stream: object, floor: float) -> Tensor:
+def residual_basis(first: MartinezSampler, stream: Iterator[tuple[Tensor, Tensor, Tensor]], floor: float) -> Tensor:
     """Symmetric square root (48, 48) of the second moment of the first stage's errors, metres, plus floor^2 I."""
     errors = []
     for _ in range(40):
-        keypoints, confidence, joints = next(stream)  # type: ignore[call-overload]
+        keypoints, confidence, joints = next(stream)
         errors.append((joints - first.pose(keypoints, confidence))[:, 1:].flatten(1))
     error = torch.cat(errors).double()
     moment = error.T @ error / len(error) + floor**2 * torch.eye(48, dtype=torch.float64)
@@ -122,7 +118,7 @@ def residual_basis(first: torch.nn.Module, stream: object, floor: float) -> Tens
 
 
 @torch.no_grad()
-def start_from(sampler: torch.nn.Module, first: torch.nn.Module, basis: Tensor) -> None:
+def start_from(sampler: MdnSampler, first: MartinezSampler, basis: Tensor) -> None:
     """Copy codecs and trunk; every kernel starts as the first stage's output in the new basis, a little apart."""
     sampler.input.load_state_dict(first.input.state_dict())
     sampler.output.mean.copy_(first.output.mean)
@@ -140,7 +136,7 @@ def start_from(sampler: torch.nn.Module, first: torch.nn.Module, basis: Tensor) 
 
 
 @torch.no_grad()
-def sample(sampler: torch.nn.Module, keypoints, confidence, count: int, seed: int = 0):  # type: ignore[no-untyped-def]
+def sample(sampler: MdnSampler, keypoints, confidence, count: int, seed: int = 0):  # type: ignore[no-untyped-def]
     """Hypotheses of the sampler as numpy, from seeded noise, in blocks."""
     generator = torch.Generator().manual_seed(seed)
     parts = []
@@ -150,7 +146,7 @@ def sample(sampler: torch.nn.Module, keypoints, confidence, count: int, seed: in
     return tuple(torch.cat(p).numpy() for p in zip(*parts, strict=True))
 
 
-def evaluate(sampler: torch.nn.Module, validation: Validation, config: MdnConfig) -> dict[str, dict[str, float]]:
+def evaluate(sampler: MdnSampler, validation: Validation, config: MdnConfig) -> dict[str, dict[str, float]]:
     """Aggregate, best of 5 and of H, coverage; with exact and with noisy 2D. On a quarter of the frames."""
     result = {}
     for name, batch in (("gt_2d", validation.exact), ("detector_noise_2d", validation.noisy)):
@@ -159,7 +155,7 @@ def evaluate(sampler: torch.nn.Module, validation: Validation, config: MdnConfig
     return result
 
 
-def calibrate(sampler: torch.nn.Module, validation: Validation, config: MdnConfig) -> None:
+def calibrate(sampler: MdnSampler, validation: Validation, config: MdnConfig) -> None:
     """Set `spread` so that the regions cover what they claim, on validation frames that `evaluate` does not use."""
     batch = validation.noisy
     small = type(batch)(*(getattr(batch, f)[2::8] for f in ("keypoints", "confidence", "joints")))
