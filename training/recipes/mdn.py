@@ -20,8 +20,8 @@ from torch import Tensor
 from posepipe.errors import CheckpointError
 from posepipe.lifters.build import load, save
 from posepipe.lifters.checkpoint import Checkpoint
-from posepipe.lifters.mdn.losses import dirichlet_prior, mixture_nll
 from posepipe.lifters.martinez.sampler import MartinezSampler
+from posepipe.lifters.mdn.losses import dirichlet_prior, mixture_nll
 from posepipe.lifters.mdn.sampler import MdnSampler
 from posepipe.training.optim import AveragedWeights, Throughput, cosine_rate
 from posepipe.training.recipes.supply import Validation, training_batches, validation_batches
