@@ -103,13 +103,14 @@ class Observations:
             best = _mm(best_of(hypotheses, joints))
         pose = np.stack(self._pose)
         error, swapped = keypoint_errors(np.stack(self._keypoints), truth.keypoints[self.index])
+        centred = world - world[:, :1]
         return DemoReport(
             len(truth.joints),
             len(self.index),
             swapped,
             error,
             Errors("posepipe", _mm(mpjpe(pose, joints)), _mm(p_mpjpe(pose, joints)), best, covered),
-            Errors("MediaPipe world landmarks", *(_mm(m(world - world[:, :1], joints)) for m in (mpjpe, p_mpjpe))),
+            Errors("MediaPipe world landmarks", _mm(mpjpe(centred, joints)), _mm(p_mpjpe(centred, joints))),
         )
 
 

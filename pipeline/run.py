@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-
-import numpy as np
 
 from posepipe import __version__
 from posepipe.camera import Intrinsics
@@ -22,7 +20,7 @@ from posepipe.pipeline.render.stage import GroundState, update_ground
 from posepipe.pipeline.render.viewpoint import ViewSettings
 from posepipe.pipeline.runner import FrameResult, process
 from posepipe.pipeline.settings import RunSettings
-from posepipe.pipeline.sink.h5 import STATUS_CORRUPT, STATUS_NO_PERSON, STATUS_OK, H5Writer
+from posepipe.pipeline.sink.h5 import STATUS_CORRUPT, STATUS_NO_PERSON, STATUS_OK, H5Writer, HeaderValue
 from posepipe.pipeline.sink.video import VideoWriter
 from posepipe.pipeline.source.file import VideoFile
 from posepipe.pipeline.stats import StageSummary, StageTimes
@@ -193,7 +191,7 @@ def _write(recording: H5Writer, result: FrameResult) -> int:
 
 def _header(
     source: Path, video: VideoFile, settings: RunSettings, camera: Intrinsics, runner: Runner, hypotheses: int
-) -> dict[str, str | int | float | Iterable[str]]:
+) -> dict[str, HeaderValue]:
     info = video.info
     return {
         "posepipe_version": __version__,
@@ -211,6 +209,6 @@ def _header(
         "backend": runner.backend,
         "hypotheses": hypotheses,
         "steps": runner.contract.steps or 0,
-        "seed": np.int64(settings.seed),
+        "seed": settings.seed,
         "camera": camera.to_json(),
     }

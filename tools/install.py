@@ -65,7 +65,7 @@ def pip(*arguments: str, quiet: bool = False) -> bool:
     """pip install in .venv; quiet: an attempt whose failure is no news."""
     command = [str(PYTHON), "-m", "pip", "install", "--disable-pip-version-check", "--no-compile", *arguments]
     if not sys.stdout.isatty():
-        command.insert(4, "--quiet")  # no progress bars in a log
+        command[4:4] = ["--quiet", "--quiet"]  # in a log neither progress bars nor an index's small talk: errors only
     return subprocess.run(command, cwd=ROOT, check=False, capture_output=quiet).returncode == 0
 
 

@@ -81,7 +81,7 @@ def point_into_checkpoint(model: Any, checkpoint: Path) -> Any:
     from onnx import TensorProto, helper
 
     types = {"F16": TensorProto.FLOAT16, "F32": TensorProto.FLOAT}
-    dtypes = {"F16": np.dtype("<f2"), "F32": np.dtype("<f4")}
+    dtypes: dict[str, np.dtype[Any]] = {"F16": np.dtype("<f2"), "F32": np.dtype("<f4")}
     entries, data_start = _safetensors_index(checkpoint)
     data = checkpoint.read_bytes()[data_start:]
     casts = []

@@ -11,8 +11,8 @@ from posepipe.camera import Intrinsics, rays
 def fit_root(joints: NDArray, keypoints: NDArray, confidence: NDArray, camera: Intrinsics) -> NDArray[np.float32]:
     """Translation t (3,) metres that makes joints (17,3) + t project onto keypoints (17,2) px, weighted by confidence.
 
-    Least squares of (X + t_x) - u (Z + t_z) = 0 and the same for y, linear in t (u, v on the plane z = 1), solved twice:
-    the second time each row is divided by the depth of its joint, which turns the error into one on the image plane.
+    Least squares of (X + t_x) - u (Z + t_z) = 0 and the same for y, linear in t (u, v on the plane z = 1), solved
+    twice: the second time each row is divided by its joint's depth, which turns the error into one on the image plane.
     Returns NaN when fewer than three keypoints are usable or the person would stand behind the camera.
     """
     uv = rays(np.asarray(keypoints, np.float64), camera)

@@ -91,7 +91,7 @@ def test_overlay_is_h264_with_every_frame(result):
 
 
 def test_same_file_seed_and_backend_give_the_same_bytes(actor, result, tmp_path):
-    folder, summary, _ = result
+    folder = result[0]
     run_file(actor[0], tmp_path, RunSettings(fov_deg=55))
     for name in ("actor.h5", "actor.overlay.mp4"):
         first, second = (hashlib.sha256((f / name).read_bytes()).hexdigest() for f in (folder, tmp_path))
