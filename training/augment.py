@@ -46,6 +46,13 @@ _LIMB_OF_BONE = np.array(
     [next(i for i, ends in enumerate(LIMBS) if H36M_17.joints[child] in ends) for _, child in H36M_17.bones]
 )
 
+# How much each bone (named by its end) turns against its parent, relative to swing_deg. The pelvis keeps its shape;
+# knees and elbows turn less than hips and shoulders, because on one side of straight there is no room.
+SWING = {
+    "knee": 1.0, "ankle": 0.6, "spine": 0.5, "thorax": 0.5, "neck": 0.5, "head": 0.3, "shoulder": 0.3,
+    "elbow": 1.3, "wrist": 0.9, "hip": 0.0,
+}  # fmt: skip
+
 UPPER = _indices(
     "spine", "thorax", "neck", "head", "l_shoulder", "l_elbow", "l_wrist", "r_shoulder", "r_elbow", "r_wrist"
 )
@@ -62,12 +69,14 @@ MAX_HIP_LINE_DEG, MAX_SPINE_DEG, MIN_LEG_DISTANCE = 15.0, 25.0, 0.09
 @dataclass(frozen=True)
 class AugmentRanges:
     """mirror, recombine: shares of the batch. height: uniform factor of the whole body. limb: standard deviation of the
-    logarithm of each limb's own factor."""
+    logarithm of each limb's own factor. swing_deg: standard deviation of the turn of a thigh or shoulder girdle about
+    each axis; see SWING for the other bones."""
 
     mirror: float = 0.5
     height: tuple[float, float] = (0.85, 1.15)
     limb: float = 0.06
     recombine: float = 0.3
+    swing_deg: float = 12.0
 
 
 DEFAULT_AUGMENT = AugmentRanges()
@@ -83,6 +92,36 @@ def rescale_limbs(joints: Floats, factors: Floats) -> Floats:
     bones = joints.take(_BONES[:, 1], axis=1) - joints.take(_BONES[:, 0], axis=1)
     grown = bones * factors.take(_LIMB_OF_BONE, axis=1)[..., None]
     return joints[:, :1] + _PATH.astype(joints.dtype) @ grown
+
+
+def swing(joints: Floats, rng: np.random.Generator, degrees: float) -> Floats:
+    """Turn every bone of (N, 17, 3) a little against its parent, by a Gaussian rotation vector, and what hangs on it
+    along: poses between and around the recorded ones. Bone lengths and the hip stay. (After the bone-angle operation of
+    PoseAug, Gong et al. 2021, there learned, here drawn.)"""
+    result = joints.copy()
+    turns: dict[int, Floats | None] = {0: None}
+    for parent, child in H36M_17.bones:
+        share = SWING[H36M_17.joints[child].split("_")[-1]]
+        before = turns[parent]
+        if share == 0.0:
+            turns[child] = before
+        else:
+            vector = np.float32(np.radians(degrees * share)) * rng.standard_normal((len(joints), 3), dtype=np.float32)
+            own = _rotation(vector)
+            turns[child] = own if before is None else before @ own
+        bone = joints[:, child] - joints[:, parent]
+        turned = turns[child]
+        result[:, child] = result[:, parent] + (bone if turned is None else (turned @ bone[..., None])[..., 0])
+    return result
+
+
+def _rotation(vector: Floats) -> Floats:
+    """(N, 3) rotation vectors -> (N, 3, 3) (Rodrigues)."""
+    angle = np.linalg.norm(vector, axis=-1)[:, None, None]
+    x, y, z = (vector / (angle[:, 0] + np.float32(1e-12))).T
+    zero = np.zeros_like(x)
+    cross = np.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).reshape(-1, 3, 3)
+    return np.eye(3, dtype=vector.dtype) + np.sin(angle) * cross + (1 - np.cos(angle)) * (cross @ cross)
 
 
 def heading(joints: Floats) -> Floats:
@@ -141,6 +180,8 @@ def augment(
         result[:share], _ = recombine(joints[:share], partners)
     flipped = rng.random(count, dtype=np.float32) < ranges.mirror
     result[flipped] = mirror(result[flipped])
+    if ranges.swing_deg > 0:
+        result = swing(result, rng, ranges.swing_deg)
     factors = np.exp(np.float32(ranges.limb) * rng.standard_normal((count, len(LIMBS)), dtype=np.float32))
     low, high = ranges.height
     factors *= np.float32(low) + np.float32(high - low) * rng.random((count, 1), dtype=np.float32)

@@ -19,6 +19,7 @@ from posepipe.training.augment import (
     partners_needed,
     recombine,
     rescale_limbs,
+    swing,
     turn,
 )
 from posepipe.training.data.batches import batches, frame_weights, stack_frames
@@ -123,7 +124,7 @@ def test_augment_stays_in_its_ranges() -> None:
     np.testing.assert_allclose(ratio, ratio[:, :1] * np.ones(16), rtol=1e-4)
     assert 0.899 < ratio.min() < 0.91
     assert 1.09 < ratio.max() < 1.101
-    still = AugmentRanges(mirror=1.0, height=(1.0, 1.0), limb=0.0, recombine=0.0)
+    still = AugmentRanges(mirror=1.0, height=(1.0, 1.0), limb=0.0, recombine=0.0, swing_deg=0.0)
     flipped = augment(joints, joints[:0], np.random.default_rng(3), still)
     np.testing.assert_allclose(flipped, mirror(joints), atol=1e-5)
     assert flipped.dtype == np.float32
@@ -188,3 +189,28 @@ def test_bad_requests_are_refused() -> None:
     for bad in (np.ones(3), -np.ones(310), np.zeros(310), np.full(310, np.nan)):
         with pytest.raises(UsageError, match="310 finite numbers"):
             next(batches(clips(), 4, np.random.default_rng(0), weights=bad))
+
+
+def test_swing_keeps_every_bone_length_and_the_hips():
+    joints = people(200)
+    swung = swing(joints, np.random.default_rng(0), 12.0)
+    np.testing.assert_allclose(lengths(swung), lengths(joints), rtol=1e-4)
+    hips = [0, J("l_hip"), J("r_hip")]
+    np.testing.assert_allclose(swung[:, hips], joints[:, hips], atol=1e-6)
+    np.testing.assert_allclose(swing(joints, np.random.default_rng(0), 0.0), joints, atol=1e-6)
+
+
+def test_swing_turns_a_thigh_by_its_own_standard_deviation_and_carries_the_shin_along():
+    joints = np.repeat(np.array([list(REST[j]) for j in H36M_17.joints], np.float32)[None], 40_000, 0)
+    swung = swing(joints, np.random.default_rng(1), 10.0)
+    hip, knee, ankle = J("l_hip"), J("l_knee"), J("l_ankle")
+    thigh, shin = swung[:, knee] - swung[:, hip], swung[:, ankle] - swung[:, knee]
+
+    def degrees(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        cos = (a * b).sum(-1) / np.linalg.norm(a, axis=-1) / np.linalg.norm(b, axis=-1)
+        return np.degrees(np.arccos(np.clip(cos, -1, 1)))
+
+    # Of the three components of the rotation vector the one along the bone does not move it: two are seen.
+    off = degrees(thigh, joints[:, knee] - joints[:, hip])
+    assert np.sqrt((off**2).mean()) == pytest.approx(10 * 2**0.5, rel=0.03)
+    assert np.sqrt((degrees(thigh, shin) ** 2).mean()) == pytest.approx(6 * 2**0.5, rel=0.03)

@@ -34,11 +34,11 @@ class MartinezConfig:
     conversion: str = "blazepose33-h36m17@1"
     width: int = 1024
     blocks: int = 2
-    dropout: float = 0.1
+    dropout: float = 0.0
     max_norm: bool = False
     flip: bool = True
     loss: str = "mpjpe"
-    steps: int = 14_000
+    steps: int = 8000
     batch: int = 1024
     rate: float = 1e-3
     weight_decay: float = 1e-3

@@ -41,11 +41,11 @@ class MdnConfig:
     conversion: str = "blazepose33-h36m17@1"
     kernels: int = 5
     hypotheses: int = 20
-    dropout: float = 0.1
+    dropout: float = 0.0
     floor: float = 0.01
     pose_weight: float = 5.0
     prior: float = 2.0
-    steps: int = 8000
+    steps: int = 6000
     batch: int = 1024
     rate: float = 5e-4
     weight_decay: float = 1e-3
