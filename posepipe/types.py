@@ -6,7 +6,7 @@ source's own timestamps. J is the number of joints of a detector's skeleton; 3D 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,4 +89,3 @@ class Track:
     detected: Pose2D
     hypotheses: Hypotheses | None = None
     pose3d: Pose3D | None = None
-    age: int = field(default=0)
