@@ -1,6 +1,7 @@
 # Two commands: `make demo` shows what posepipe does, `make test` checks that it does it right.
 # Both install what they need into .venv the first time and need no network after that.
-# PYTHON=/path/to/python3.12 chooses the Python, TORCH=cpu|cuda the build of torch (only `make test` installs torch).
+# PYTHON=/path/to/python3.12 chooses the Python, TORCH=cpu|cuda the build of torch (only `make test` installs torch),
+# ARGS="--motion squat" goes to the demo, TESTS="tests/lifters -k mdn" to pytest.
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
@@ -17,12 +18,12 @@ help:
 	@echo "            (parts of it: make lint, make typing; make clean removes what these made)"
 
 demo: runtime
-	@echo "· running: posepipe demo -o out/demo"
-	@$(BIN)/posepipe demo -o out/demo
+	@echo "· running: posepipe demo -o out/demo $(ARGS)"
+	@$(BIN)/posepipe demo -o out/demo $(ARGS)
 
 test: dev lint typing
 	@echo "== import arrows and tests: pytest"
-	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-2} $(BIN)/python -m pytest
+	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-2} $(BIN)/python -m pytest $(TESTS)
 
 lint: dev
 	@echo "== lint: ruff"

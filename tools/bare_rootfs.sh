@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Try `make demo` where nothing is installed: a Debian root file system with Python, make and certificates only.
 #
-#     sudo tools/bare_rootfs.sh [make target, default demo]
+#     sudo tools/bare_rootfs.sh [what make gets, default demo; e.g. "demo ARGS='--max-frames 50'"]
 #
 # What it proves: the committed tree names the system libraries that are missing, works after the line that it names,
 # works a second time, and works without a network once installed. Prints times and sizes.
@@ -30,7 +30,7 @@ inside() { # [-n] COMMAND: run it in the root file system; -n: without a network
     [ "$1" = -n ] && { net=(unshare --net); shift; }
     local pip
     mapfile -t pip < <(env | grep '^PIP_' || true)
-    "${net[@]}" env -i PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin HOME=/root LANG=C.UTF-8 "${pip[@]}" \
+    ${net[@]+"${net[@]}"} env -i PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin HOME=/root LANG=C.UTF-8 "${pip[@]}" \
         chroot "$root" bash -c "cd /root/posepipe 2>/dev/null || cd /root; $1"
 }
 
