@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import importlib
 import os
 from collections.abc import Mapping
@@ -10,10 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from posepipe.errors import CheckpointError
 from posepipe.lifters.checkpoint import Checkpoint, read_header
+from posepipe.lifters.variants import check, vary
+
+HALF_FROM = 1024  # numbers in a matrix
 
 # lifter -> (module, class); imported when asked for, since each brings its own networks
 _SAMPLERS = {
@@ -40,37 +42,47 @@ def build_sampler(header: Checkpoint) -> nn.Module:
 
 
 def save(path: Path, sampler: nn.Module, header: Checkpoint) -> None:
-    """Write a checkpoint: matrices of the network as float16, everything else (biases, norms, statistics) as float32.
+    """Write a checkpoint: large matrices of networks as float16 (see stored_type), everything else as float32.
 
     Written to a temporary name and renamed, so that a file with its final name is complete."""
     from safetensors.torch import save_file
 
     path = Path(path)
     tensors = {
-        name: value.detach().half().contiguous()
-        if name.startswith("net.") and value.dim() >= 2
-        else value.detach().float().contiguous()
+        name: value.detach().to(stored_type(name, value)).contiguous()
         for name, value in sampler.state_dict().items()
         if not name.endswith("num_batches_tracked")
     }
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         save_file(tensors, str(temporary), metadata={"posepipe": header.to_json()})
+        temporary.chmod(0o644)  # the library makes files that only their owner can read
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
+def stored_type(name: str, value: Tensor) -> torch.dtype:
+    """float16 for the matrices of a network (whose name has the part `net`: our own and those of a first stage) that
+    are worth it: at least HALF_FROM numbers. Everything small stays float32, which costs nothing: biases, norms,
+    learned adjacencies (near 1e-6, below what float16 resolves), input and output layers of narrow networks; and so
+    do statistics and bases, which are not part of a network, and matrices that float16 would lose digits of."""
+    if "net" not in name.split(".") or value.dim() < 2 or value.numel() < HALF_FROM:
+        return torch.float32
+    exact = value.detach().float()
+    lost = (exact.half().float() - exact).norm() / exact.norm().clamp(min=1e-30)
+    return torch.float16 if float(lost) < 2**-10 else torch.float32
+
+
 def load(path: Path, variant: Mapping[str, Any] | None = None) -> tuple[Checkpoint, nn.Module]:
     """Read a checkpoint into an eval-mode sampler. Raises CheckpointError that lists what does not fit.
 
-    variant: header fields to change first (a mapping under "network" is merged): another way of using the weights."""
+    variant: header fields to change first (see variants.py): another way of using the weights."""
     from safetensors.torch import load_file
 
     header = read_header(path)
-    if variant:
-        changes = {**variant, "network": {**header.network, **variant.get("network", {})}}
-        header = dataclasses.replace(header, **changes)
+    check(header, str(path))
+    header = vary(header, variant)
     sampler = build_sampler(header)
     given = {name: value.float() for name, value in load_file(str(path)).items()}
     wanted = {n: v for n, v in sampler.state_dict().items() if not n.endswith("num_batches_tracked")}

@@ -30,7 +30,7 @@ _BAR_WIDTH, _BAR_HEIGHT = 130, 8
 class Caption:
     """What the picture says about its own making.
 
-    fps: pictures per second of the whole way; 0 or NaN leaves it out (so that the bytes depend on the input only).
+    fps: of the source's pictures, or with `live` of the whole way as measured; 0 or NaN leaves it out.
     pts: seconds on the source's clock; NaN leaves it out. The rest are names to print."""
 
     fps: float
@@ -39,6 +39,7 @@ class Caption:
     detector: str
     backend: str
     pts: float = math.nan
+    live: bool = False
 
 
 def clock(pts: float) -> str:
@@ -74,9 +75,10 @@ def title_view(image: NDArray[np.uint8], caption: Caption, yaw_deg: float) -> No
     width = image.shape[1]
     right = width - _MARGIN
     speed = math.isfinite(caption.fps) and caption.fps > 0
-    second = f"{1000 / caption.fps:.0f} ms/frame  {caption.backend}" if speed else caption.backend
+    cost = f"{1000 / caption.fps:.0f} ms/frame  " if speed and caption.live else ""
+    second = cost + caption.backend
     if speed:
-        draw_text(image, f"{caption.fps:.1f} fps", (right, 34), 13, TEXT, align=1)
+        draw_text(image, f"{caption.fps:.1f} fps" + ("" if caption.live else " video"), (right, 34), 13, TEXT, align=1)
     x = _MARGIN + draw_text(image, "3D", (_MARGIN, 34), 13, TEXT, weight=0.17) + 8
     draw_text(image, caption.lifter, (x, 34), 13, TEXT)
     plural = "hypothesis" if caption.hypotheses == 1 else "hypotheses"

@@ -13,7 +13,7 @@ from posepipe.pipeline.run import run_file
 from posepipe.pipeline.settings import RunSettings
 from posepipe.pipeline.sink.h5 import STATUS_NO_PERSON, STATUS_OK, read_h5
 from posepipe.pipeline.sink.video import VideoWriter
-from posepipe.pipeline.source.actor import ActorScene
+from posepipe.pipeline.source.actor import ActorScene, render_frame
 
 FRAMES = 18
 SCENE = ActorScene("wave", seconds=FRAMES / 15, fps=15, width=384, height=384, fov_deg=55, yaw_deg=20)
@@ -165,3 +165,16 @@ def test_an_exception_midway_leaves_nothing_behind(actor, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         run_file(actor[0], tmp_path, RunSettings(), on_frame=interrupt)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_two_people_give_one_steady_track(tmp_path):
+    """BlazePose follows one person: the other must not make the identity jump to and fro."""
+    left, right = (ActorScene(m, 1, 12, 256, 320, 60, yaw_deg=10, seed=s) for m, s in (("wave", 1), ("turn", 2)))
+    with VideoWriter(tmp_path / "two.mp4", 512, 320, 12) as writer:
+        for i in range(12):
+            pair = np.concatenate([render_frame(scene, i)[0].image for scene in (left, right)], 1)
+            writer.write(pair, i / 12)
+    summary = run_file(tmp_path / "two.mp4", tmp_path, RunSettings(overlay=False))
+    assert summary.frames == 12
+    assert summary.frames_with_person >= 10
+    assert summary.tracks <= 2
