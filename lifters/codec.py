@@ -40,7 +40,7 @@ class InputCodec(nn.Module):
     def forward(self, keypoints: Tensor, confidence: Tensor) -> Tensor:
         xy, c = keypoints, confidence
         if self.joints != list(range(17)):
-            xy, c = xy[:, self.joints], c[:, self.joints]
+            xy, c = pick(xy, 1, self.joints), pick(c, 1, self.joints)
         seen = (c > 0) & ~torch.isnan(xy).any(-1)
         zero = torch.zeros_like(c)
         xy = torch.where(seen[..., None], (xy - self.mean) / self.std, zero[..., None])
@@ -77,11 +77,17 @@ class OutputCodec(nn.Module):
         return torch.linalg.solve(self.basis, flat.mT).mT if flat.dim() == 2 else flat @ torch.linalg.inv(self.basis).T
 
 
+def pick(x: Tensor, dim: int, indices: Sequence[int]) -> Tensor:
+    """x with only these indices along dim. One Gather in the exported graph, where x[:, list] becomes a GatherND among
+    a dozen shape operators."""
+    return x.index_select(dim, torch.tensor(list(indices), device=x.device))
+
+
 def mirror_keypoints(keypoints: Tensor) -> Tensor:
     """(..., 17, 2) -> left and right swapped, x negated (input spaces are centred on x = 0)."""
-    return keypoints[..., MIRROR, :] * torch.tensor([-1.0, 1.0], device=keypoints.device)
+    return pick(keypoints, -2, MIRROR) * torch.tensor([-1.0, 1.0], device=keypoints.device)
 
 
 def mirror_joints(joints: Tensor) -> Tensor:
     """(..., 17, 3) -> left and right swapped, x negated."""
-    return joints[..., MIRROR, :] * torch.tensor([-1.0, 1.0, 1.0], device=joints.device)
+    return pick(joints, -2, MIRROR) * torch.tensor([-1.0, 1.0, 1.0], device=joints.device)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from posepipe.lifters.codec import MIRROR, InputCodec, mirror_joints, mirror_keypoints
+from posepipe.lifters.codec import MIRROR, InputCodec, mirror_joints, mirror_keypoints, pick
 
 
 class JointCodec(InputCodec):
@@ -30,7 +30,7 @@ class JointCodec(InputCodec):
 def with_mirror(keypoints: Tensor, confidence: Tensor) -> tuple[Tensor, Tensor]:
     """(B,17,2), (B,17) -> (2B,17,2), (2B,17): the inputs and, behind them, their mirror images. One pass over twice
     the batch costs less than two passes."""
-    return torch.cat([keypoints, mirror_keypoints(keypoints)]), torch.cat([confidence, confidence[:, MIRROR]])
+    return torch.cat([keypoints, mirror_keypoints(keypoints)]), torch.cat([confidence, pick(confidence, 1, MIRROR)])
 
 
 def mean_of_branches(joints: Tensor) -> Tensor:

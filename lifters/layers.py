@@ -36,7 +36,8 @@ class Attention(nn.Module):
         self.weight_dropout = nn.Dropout(weight_dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        query, key, value = (self._split(part) for part in self.qkv(x).chunk(3, -1))
+        # unbind and not chunk, which is exported as a sequence, a type that TensorRT does not have
+        query, key, value = (self._split(part) for part in self.qkv(x).unflatten(-1, (3, -1)).unbind(-2))
         weights = torch.softmax((query * self.scale) @ key.transpose(-1, -2), -1)
         mixed = self.weight_dropout(weights) @ value
         return self.dropout(self.proj(mixed.transpose(-2, -3).flatten(-2)))

@@ -85,6 +85,7 @@ def _import(argv: list[str]) -> int:
     )
     args = parser.parse_args(argv)
     from posepipe.conversion import conversion
+    from posepipe.lifters.catalogue import names_of
 
     conversion(args.conversion)
     try:
@@ -104,5 +105,5 @@ def _import(argv: list[str]) -> int:
     for warning in done.warnings:
         print(f"note: {warning}")
     print(f"wrote {done.path}: {done.header.lifter}, {done.header.space} space, {done.header.conversion}")
-    print(f"next: posepipe build-engines --lifter {done.header.lifter} --checkpoint {done.path} -o DIR")
+    print(f"next: posepipe build-engines --lifter {names_of(done.header)[0]} --checkpoint {done.path} -o DIR")
     return 0

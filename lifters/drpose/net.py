@@ -174,7 +174,8 @@ class Denoiser(nn.Module):
 
     def modulate(self, person: Person, embedded: Tensor) -> tuple[Tensor, ...]:
         """6 tensors (B,1,17,C) per layer, for one step; embedded broadcasts to (B,1,17,C)."""
-        return self.modulation(nn.functional.silu(person.condition + embedded)).chunk(6 * len(self.layers), -1)
+        all_of_them = self.modulation(nn.functional.silu(person.condition + embedded))
+        return all_of_them.unflatten(-1, (6 * len(self.layers), -1)).unbind(-2)
 
     def denoise(self, noisy: Tensor, person: Person, modulation: tuple[Tensor, ...]) -> Tensor:
         x = person.tokens + self.input.linear_part(noisy, slice(3, 6))

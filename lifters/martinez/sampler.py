@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from posepipe.lifters.codec import MIRROR, InputCodec, OutputCodec, mirror_joints, mirror_keypoints
+from posepipe.lifters.codec import MIRROR, InputCodec, OutputCodec, mirror_joints, mirror_keypoints, pick
 from posepipe.lifters.martinez.net import ResidualLinear
 
 
@@ -40,5 +40,5 @@ class MartinezSampler(nn.Module):
         plain = self.output(self.net(self.input(keypoints, confidence)))
         if not self.flip:
             return plain
-        mirrored = self.input(mirror_keypoints(keypoints), confidence[:, MIRROR])
+        mirrored = self.input(mirror_keypoints(keypoints), pick(confidence, 1, MIRROR))
         return 0.5 * (plain + mirror_joints(self.output(self.net(mirrored))))

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from posepipe.lifters.codec import MIRROR, mirror_joints, mirror_keypoints
+from posepipe.lifters.codec import MIRROR, mirror_joints, mirror_keypoints, pick
 from posepipe.lifters.joint_codec import JointCodec, equal_log_weights, hip_at_origin, with_mirror
 from posepipe.lifters.prpose.net import LinearVariance, ModulatedGcn
 
@@ -67,12 +67,12 @@ class PrposeSampler(nn.Module):
             first = keypoints[:, None] + plain[:, None] * noise[:, :, 0]
             second = mirror_keypoints(keypoints)[:, None] + mirrored[:, None] * noise[:, :, 1]
         else:
-            sigma = 0.5 * (plain + mirrored[:, MIRROR])
+            sigma = 0.5 * (plain + pick(mirrored, 1, MIRROR))
             first = keypoints[:, None] + sigma[:, None] * noise[:, :, 0]
             second = mirror_keypoints(first)
         seen = confidence[:, None].expand(first.shape[:3])
         both = torch.stack([first, second]).flatten(0, 2)
-        trust = torch.stack([seen, seen[..., MIRROR]]).flatten(0, 2)
+        trust = torch.stack([seen, pick(seen, -1, MIRROR)]).flatten(0, 2)
         poses = self.net.lifter(self.input(both, trust))
         one, other = poses.unflatten(0, (2, noise.shape[0], noise.shape[1])).unbind(0)
         return hip_at_origin(0.5 * (one + mirror_joints(other))), equal_log_weights(noise[:, :, 0, 0, 0])

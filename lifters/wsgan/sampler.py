@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from posepipe.lifters.codec import pick
 from posepipe.lifters.wsgan.net import JOINTS, Generator
 from posepipe.skeleton import H36M_17
 
@@ -41,8 +42,8 @@ def normalise(keypoints: Tensor, confidence: Tensor) -> Tensor:
     """(B,17,2), (B,17) -> (B,32): the mean of the visible joints is removed and the standard deviation over x and y
     together divided out, as in RepNet's evaluation, whose data the authors use. Unseen joints become 0."""
     order = [H36M_17.index(name) for name in JOINTS]
-    xy = keypoints[:, order]
-    seen = (confidence[:, order] > 0) & ~torch.isnan(xy).any(-1)
+    xy = pick(keypoints, 1, order)
+    seen = (pick(confidence, 1, order) > 0) & ~torch.isnan(xy).any(-1)
     weight = seen.to(xy.dtype)[..., None]
     xy = torch.where(seen[..., None], xy, torch.zeros_like(xy))
     count = weight.sum(1, keepdim=True).clamp(min=1.0)
@@ -59,10 +60,10 @@ def rotation(camera: Tensor) -> Tensor:
     x, y = camera[:, 0], camera[:, 1]
     a, b, c = (x * x).sum(1), (x * y).sum(1), (y * y).sum(1)
     largest = 0.5 * (a + c) + torch.sqrt((0.5 * (a - c)).square() + b.square())
-    scale = torch.sqrt(largest)[:, None]
+    scale = torch.sqrt(largest.clamp(min=1e-12))[:, None]  # a person without any visible joint may give M = 0
     x, y = x / scale, y / scale
-    left, right = [1, 2, 0], [2, 0, 1]
-    z = x[:, left] * y[:, right] - x[:, right] * y[:, left]
+    left, right = (1, 2, 0), (2, 0, 1)
+    z = pick(x, 1, left) * pick(y, 1, right) - pick(x, 1, right) * pick(y, 1, left)
     return torch.stack([x, y, z], 1)
 
 

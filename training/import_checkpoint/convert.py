@@ -13,6 +13,7 @@ from torch import Tensor
 from posepipe.errors import CheckpointError, OutputError, UsageError
 from posepipe.lifters.authors import Imported, read_pth
 from posepipe.lifters.checkpoint import Checkpoint, sha256
+from posepipe.lifters.variants import fixed_hypotheses, noise_shape
 from posepipe.training.import_checkpoint.statistics import read_statistics
 
 SYSTEMS = ("martinez-tf", "mdn-tf", "wsgan-tf", "htnet", "dcgct", "drpose", "prpose")
@@ -63,8 +64,15 @@ def import_checkpoint(
     provenance: dict[str, Any] = {"imported_from": file.name, "system": system, "sha256": _digest(file)}
     if statistics is not None:
         provenance["statistics_sha256"] = sha256(statistics)
+    lifter, network = contract["lifter"], imported.network
     header = Checkpoint(
-        network=imported.network, space="screen", conversion=conversion, provenance=provenance, **contract
+        network=network,
+        space="screen",
+        conversion=conversion,
+        noise_shape=noise_shape(lifter, network),
+        fixed_hypotheses=fixed_hypotheses(lifter, network),
+        provenance=provenance,
+        **contract,
     )
     _write(out, imported.state, header)
     return Converted(header, out, imported.unexpected, tuple(warnings))
@@ -83,8 +91,7 @@ def _read(
     if system == "wsgan-tf":
         from posepipe.training.import_checkpoint.wsgan_tf import import_wsgan
 
-        imported = import_wsgan(file)
-        return imported, {"lifter": "wsgan", "noise_shape": (imported.network["latent"],), "hypotheses": 10}
+        return import_wsgan(file), {"lifter": "wsgan", "hypotheses": 10}
     if system == "prpose":
         from posepipe.lifters.prpose.authors import from_authors as prpose
 
@@ -95,7 +102,7 @@ def _read(
                 "Give its shhpe_model_*.pth as the second file, or put it beside avg_model_*.pth.",
             )
         imported = prpose(read_pth(file), read_pth(second))
-        return imported, {"lifter": "prpose", "noise_shape": (1, 17, 2), "hypotheses": 20}
+        return imported, {"lifter": "prpose", "hypotheses": 20}
     return _pth(system, file)
 
 
@@ -111,13 +118,12 @@ def _standardised(
     if system == "martinez-tf":
         from posepipe.training.import_checkpoint.martinez_tf import import_martinez
 
-        contract = {"lifter": "martinez", "noise_shape": (), "hypotheses": 1, "fixed_hypotheses": 1}
-        return import_martinez(file, numbers), contract
+        return import_martinez(file, numbers), {"lifter": "martinez", "hypotheses": 1}
     from posepipe.training.import_checkpoint.mdn_tf import import_mdn
 
     imported = import_mdn(file, numbers)
     kernels = imported.network["kernels"]
-    return imported, {"lifter": "mdn", "noise_shape": (49,), "hypotheses": kernels, "fixed_hypotheses": kernels}
+    return imported, {"lifter": "mdn", "hypotheses": kernels}
 
 
 def _pth(system: str, file: Path) -> tuple[Imported, dict[str, Any]]:
@@ -125,18 +131,15 @@ def _pth(system: str, file: Path) -> tuple[Imported, dict[str, Any]]:
     if system == "htnet":
         from posepipe.lifters.htnet.authors import from_authors as htnet
 
-        return htnet(state), {"lifter": "htnet", "noise_shape": (), "hypotheses": 1, "fixed_hypotheses": 1}
+        return htnet(state), {"lifter": "htnet", "hypotheses": 1}
     if system == "dcgct":
         from posepipe.lifters.dcgct.authors import from_authors as dcgct
 
-        return dcgct(state), {"lifter": "dcgct", "noise_shape": (), "hypotheses": 1, "fixed_hypotheses": 1}
+        return dcgct(state), {"lifter": "dcgct", "hypotheses": 1}
     from posepipe.lifters.drpose.authors import from_authors as drpose
-    from posepipe.lifters.schedulers import make_scheduler
 
     imported = drpose(state)
-    steps = imported.network["steps"]
-    shape = (make_scheduler("ddim", steps, 1.0).draws, 17, 3)
-    return imported, {"lifter": "drpose", "noise_shape": shape, "hypotheses": 20, "steps": steps}
+    return imported, {"lifter": "drpose", "hypotheses": 20, "steps": imported.network["steps"]}
 
 
 def _digest(file: Path) -> str:

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from posepipe.errors import CheckpointError, UsageError
 from posepipe.lifters.checkpoint import Checkpoint, parse, sha256
+from posepipe.lifters.variants import MAX_HYPOTHESES
 from posepipe.noise import NoiseKey, normal
 
 CONTRACT = "posepipe.contract"  # graph metadata: the checkpoint header, as JSON
 WEIGHTS = "posepipe.checkpoint"  # graph metadata: file name of the checkpoint that the graph points into
 WEIGHTS_SHA256 = "posepipe.checkpoint_sha256"
-MAX_HYPOTHESES = 10_000
 
 
 class OrtRunner:
@@ -75,7 +75,13 @@ class OrtRunner:
     def run(
         self, keypoints: NDArray[np.float32], confidence: NDArray[np.float32], noise: NDArray[np.float32]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """The bare graph, noise given: what parity checks compare."""
+        """The bare graph, noise given: what parity checks compare. Raises UsageError for arrays of another shape."""
+        people, noise_shape = len(keypoints), self.contract.noise_shape
+        count = self.contract.fixed_hypotheses or (noise.shape[1] if noise.ndim > 1 else 0)
+        wanted = {"keypoints": (people, 17, 2), "confidence": (people, 17), "noise": (people, count, *noise_shape)}
+        for name, array in (("keypoints", keypoints), ("confidence", confidence), ("noise", noise)):
+            if array.shape != wanted[name]:
+                raise UsageError(f"The lifter's input '{name}' has the shape {array.shape}, not {wanted[name]}.")
         feeds = {"keypoints": keypoints, "confidence": confidence, "noise": noise}
         hypotheses, log_weights = self._session.run(["hypotheses", "log_weights"], feeds)
         return hypotheses, log_weights

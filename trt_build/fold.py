@@ -1,0 +1,50 @@
+"""Constant folding that leaves a checkpoint's weights alone. Needs onnx.
+
+TensorRT's parser takes axes and the like only as constants, and torch exports them as small computations. The
+exporter's own optimiser would fold them, but it also folds norms into weights, whose bytes have to stay the
+checkpoint's (export_onnx.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from typing import Any
+
+from posepipe.trt_build.tensorrt_operators import DYNAMIC
+
+
+def fold_constants(model: Any, keep: Container[str]) -> None:
+    """Replace, in an onnx.ModelProto, everything that can be computed from constants by its value. Initialisers whose
+    names are in `keep` do not count as constants."""
+    from onnx import helper, numpy_helper
+    from onnx.reference import ReferenceEvaluator
+
+    graph = model.graph
+    known = {t.name for t in graph.initializer if t.name not in keep} | {""}
+    constant, rest = [], []
+    for node in graph.node:
+        foldable = node.op_type == "Constant" or (node.input and all(name in known for name in node.input))
+        if foldable and node.op_type not in DYNAMIC:
+            constant.append(node)
+            known.update(node.output)
+        else:
+            rest.append(node)
+    used = {name for node in rest for name in node.input} | {value.name for value in graph.output}
+    wanted = [name for node in constant for name in node.output if name in used]
+    read = {name for node in constant for name in node.input}
+    part = helper.make_graph(
+        constant,
+        "constants",
+        [],
+        [helper.make_empty_tensor_value_info(name) for name in wanted],
+        [t for t in graph.initializer if t.name in read],
+    )
+    values = ReferenceEvaluator(helper.make_model(part, opset_imports=model.opset_import)).run(None, {})
+    left = [t for t in graph.initializer if t.name in used or t.name in keep]
+    left += [numpy_helper.from_array(value, name) for name, value in zip(wanted, values, strict=True)]
+    alive = {name for node in rest for name in node.output}
+    described = [v for v in graph.value_info if v.name in alive]
+    for field, content in ((graph.node, rest), (graph.initializer, left), (graph.value_info, described)):
+        copies = [type(item).FromString(item.SerializeToString()) for item in content]
+        del field[:]
+        field.extend(copies)
