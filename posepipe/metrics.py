@@ -13,15 +13,33 @@ def mpjpe(predicted: Array, truth: Array) -> Array:
     return np.linalg.norm(predicted - truth, axis=-1).mean(-1)
 
 
-def procrustes(predicted: Array, truth: Array) -> Array:
-    """Best similarity transform (rotation without reflection, scale, translation) of predicted onto truth.
+def n_mpjpe(predicted: Array, truth: Array) -> Array:
+    """MPJPE after the best scale about the origin, the hip (Rhodin et al. 2018): (..., J, 3), (..., J, 3) -> (...)."""
+    scale = (predicted * truth).sum((-1, -2)) / np.maximum((predicted * predicted).sum((-1, -2)), 1e-12)
+    return mpjpe(scale[..., None, None] * predicted, truth)
 
-    (..., J, 3), (..., J, 3) -> (..., J, 3). Umeyama 1991; what "P-MPJPE" or protocol 2 aligns with."""
+
+def pck(errors: Array, threshold: float = 0.15) -> Array:
+    """Share of joints nearer than threshold, metres, to the truth: (..., J) distances -> (...). Of all joints that are
+    given, as PRPose's evaluation code has it; the hip of hip-relative poses always counts as right."""
+    return (errors < threshold).mean(-1)
+
+
+def auc(errors: Array) -> Array:
+    """Mean of `pck` over the thresholds 0, 1, ... 149 mm (PRPose's evaluation code): (..., J) metres -> (...)."""
+    return np.mean([pck(errors, k / 1000) for k in range(150)], axis=0)
+
+
+def procrustes(predicted: Array, truth: Array, reflection: bool = False) -> Array:
+    """Best similarity transform (rotation, scale, translation) of predicted onto truth.
+
+    (..., J, 3), (..., J, 3) -> (..., J, 3). Umeyama 1991; what "P-MPJPE" or protocol 2 aligns with. reflection: mirror
+    images count as matches, as in the evaluation of Li & Lee, BMVC 2020 (lower numbers; only to compare with them)."""
     predicted, truth = np.broadcast_arrays(np.asarray(predicted, np.float64), np.asarray(truth, np.float64))
     mean_p, mean_t = predicted.mean(-2, keepdims=True), truth.mean(-2, keepdims=True)
     p, t = predicted - mean_p, truth - mean_t
     u, s, vt = np.linalg.svd(np.swapaxes(t, -1, -2) @ p)
-    sign = np.sign(np.linalg.det(u @ vt))
+    sign = np.ones(s.shape[:-1]) if reflection else np.sign(np.linalg.det(u @ vt))
     s = s.copy()
     s[..., -1] *= sign
     u = u.copy()
