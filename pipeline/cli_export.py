@@ -7,6 +7,7 @@ import importlib
 from pathlib import Path
 
 from posepipe.errors import UsageError
+from posepipe.pipeline.sink.atomic import output_error
 
 # format -> the module whose write(recording, path, pose) makes it; the format's name is the file's suffix
 FORMATS = {name: f"posepipe.pipeline.export.as_{name}" for name in ("csv", "json", "npz", "bvh", "trc")}
@@ -44,7 +45,11 @@ def main(verb: str, argv: list[str]) -> int:
 def _target(source: Path, out: Path | None, suffix: str) -> Path:
     """Where the export goes; never onto the result file itself."""
     name = f"{source.stem}.{suffix}"
-    target = source.with_name(name) if out is None else out / name if out.is_dir() else out
-    if target.exists() and source.exists() and target.samefile(source):
+    try:
+        target = source.with_name(name) if out is None else out / name if out.is_dir() else out
+        onto_itself = target.exists() and source.exists() and target.samefile(source)
+    except (OSError, ValueError) as error:
+        raise output_error(out or source, error) from None
+    if onto_itself:
         raise UsageError(f"{target} is the result file itself.", "Choose another name with -o.")
     return target

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from posepipe.errors import InputError, UsageError
+from posepipe.pipeline.sink.atomic import output_error
 
 _MOST = 60  # a sheet with more cannot be looked at
 
@@ -38,7 +39,10 @@ def main(verb: str, argv: list[str]) -> int:
 def _target(source: Path, out: Path | None) -> Path:
     """Where the sheet goes; never onto the video."""
     name = f"{source.stem}.inspect.png"
-    target = Path(name) if out is None else out / name if out.is_dir() else out
+    try:
+        target = Path(name) if out is None else out / name if out.is_dir() else out
+    except OSError as error:
+        raise output_error(out or source, error) from None
     if target.suffix.lower() != ".png":
         raise UsageError(f"{target} is not the name of a PNG picture.", "Let it end in .png.")
     return target

@@ -37,4 +37,4 @@ def write(recording: Recording, path: Path, pose: PoseChoice) -> None:
         ]
         arrays[name] = np.concatenate([np.zeros((0, *shape), kind), *rows])
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
-        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+        np.savez_compressed(file, **arrays)

@@ -38,7 +38,10 @@ def load(path: Path, pose: PoseChoice, track: int | None = None) -> Recording:
 
     Raises InputError for a file that is no complete result file or does not fit together, UsageError for a track or
     a hypothesis that it does not have."""
-    recording = read_h5(path)
+    try:
+        recording = read_h5(path)
+    except OSError as error:  # a name that the file system refuses, a folder that may not be entered
+        raise InputError(f"Cannot look at {path} ({error.strerror}).", "Check the path and its permissions.") from None
     for number, record in recording.tracks.items():
         rows = len(record.frame)
         fits = record.pose.shape == (rows, 17, 3) and record.hypotheses.shape[2:] == (17, 3)

@@ -110,6 +110,11 @@ def test_result_files_that_do_not_fit_together(
     assert (code, words in said) == (1, True), said
 
 
+def test_names_that_the_file_system_refuses(source: Path, capsys: pytest.CaptureFixture) -> None:
+    assert failure(capsys, "x" * 5000, "--to", "csv")[0] == 1
+    assert failure(capsys, str(source), "--to", "csv", "-o", "x" * 5000)[0] == 1
+
+
 def test_targets_that_cannot_be_written(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     (tmp_path / "file").write_text("in the way")
     targets = [tmp_path / "file" / "a.bvh"]

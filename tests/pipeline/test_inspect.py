@@ -155,6 +155,7 @@ def test_what_cannot_work(actor_film: Path, tmp_path: Path, capsys: pytest.Captu
         ([str(tmp_path / "file")], 1),
         ([str(tmp_path / "missing.mp4")], 1),
         ([film_name, "-o", str(tmp_path / "file" / "a.png"), "--frames", "1"], 1),
+        ([film_name, "-o", "x" * 5000 + ".png"], 1),
         ([film_name, "--frames", "0"], 2),
         ([film_name, "-o", film_name], 2),
     ):
