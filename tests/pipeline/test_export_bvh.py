@@ -155,7 +155,8 @@ def test_somebody_who_faces_the_camera_in_a_t_is_the_rest_pose() -> None:
         turn = fit(folded).rotations
         assert np.allclose(np.linalg.det(turn), 1)
         assert np.allclose(turn @ np.swapaxes(turn, -1, -2), np.eye(3))
-        assert (np.trace(turn, axis1=-2, axis2=-1) < -0.99).sum() == 1  # one half turn
+        halves = (np.trace(turn, axis1=-2, axis2=-1) < -0.99).sum()
+        assert halves == (2 if name == "r_elbow" else 1)  # the forearm turns back
 
 
 def test_gaps_hold_the_pose_and_files_span_the_video(tmp_path: Path, figure: Callable, record: Callable) -> None:
