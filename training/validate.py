@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
 from numpy.typing import NDArray
 
 from posepipe.metrics import best_of, coverage, mpjpe, p_mpjpe
+from posepipe.point_estimate import geometric_median
 from posepipe.training.person_batches import PersonBatch
 
 Sample = Callable[[NDArray, NDArray], tuple[NDArray, NDArray]]  # keypoints, confidence -> hypotheses, log_weights
@@ -15,11 +15,10 @@ LEVELS = (0.5, 0.8, 0.95)
 
 
 def score(sample: Sample, batch: PersonBatch, best: tuple[int, ...] = ()) -> dict[str, float]:
-    """MPJPE and P-MPJPE in millimetres of the weighted mean of the hypotheses, of the best of the first n of them (an
+    """MPJPE and P-MPJPE in millimetres of the aggregate of the hypotheses, of the best of the first n of them (an
     oracle), and the share of joints inside the 50, 80 and 95 % regions."""
     hypotheses, log_weights = sample(batch.keypoints, batch.confidence)
-    weights = np.exp(log_weights)
-    pose = (weights[..., None, None] * hypotheses).sum(1) / weights.sum(1)[:, None, None]
+    pose = geometric_median(hypotheses, log_weights)
     result = {"mpjpe": _mm(mpjpe(pose, batch.joints)), "p_mpjpe": _mm(p_mpjpe(pose, batch.joints))}
     for count in best:
         result[f"best_of_{count}"] = _mm(best_of(hypotheses[:, :count], batch.joints))

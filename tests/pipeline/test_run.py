@@ -14,6 +14,7 @@ from posepipe.pipeline.settings import RunSettings
 from posepipe.pipeline.sink.h5 import STATUS_NO_PERSON, STATUS_OK, read_h5
 from posepipe.pipeline.sink.video import VideoWriter
 from posepipe.pipeline.source.actor import ActorScene, render_frame
+from posepipe.point_estimate import geometric_median
 
 FRAMES = 18
 SCENE = ActorScene("wave", seconds=FRAMES / 15, fps=15, width=384, height=384, fov_deg=55, yaw_deg=20)
@@ -59,14 +60,12 @@ def test_keypoints_and_place_are_the_actors(actor, result):
     assert np.median(np.linalg.norm(track.root - truth.joints[track.frame, 0], axis=-1)) < 0.15 * distance
 
 
-def test_pose_is_the_weighted_mean_and_std_its_spread(result):
+def test_pose_is_the_aggregate_and_std_the_spread_around_it(result):
     track = result[2].tracks[0]
-    weights = np.exp(track.log_weights)[..., None, None]
-    joints = track.hypotheses.astype(np.float32)
-    mean = (weights * joints).sum(1)
-    np.testing.assert_allclose(track.pose, mean, atol=1e-3)
-    spread = np.sqrt((weights * (joints - mean[:, None]) ** 2).sum((1, 3)))
-    np.testing.assert_allclose(track.joint_std, spread, atol=2e-3)
+    joints, weights = track.hypotheses.astype(np.float32), np.exp(track.log_weights)
+    np.testing.assert_allclose(track.pose, geometric_median(joints, track.log_weights), atol=1e-3)
+    square = ((joints - track.pose[:, None]) ** 2).sum(-1)
+    np.testing.assert_allclose(track.joint_std, np.sqrt((weights[..., None] * square).sum(1)), atol=2e-3)
     assert (track.joint_std[:, 1:] > 0.003).all()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from torch import Tensor
 
 from posepipe.errors import CheckpointError, OutputError, UsageError
 from posepipe.lifters.authors import Imported, read_pth
+from posepipe.lifters.build import write
 from posepipe.lifters.checkpoint import Checkpoint, sha256
 from posepipe.lifters.variants import fixed_hypotheses, noise_shape
 from posepipe.training.import_checkpoint.statistics import read_statistics
@@ -154,18 +154,11 @@ def _digest(file: Path) -> str:
 def _write(out: Path, state: dict[str, Tensor], header: Checkpoint) -> None:
     """Like lifters.build.save, but all in float32: published numbers are kept as they are."""
     from safetensors import SafetensorError
-    from safetensors.torch import save_file
 
     tensors = {
-        name: value.detach().float().contiguous().clone()
-        for name, value in state.items()
-        if not name.endswith("num_batches_tracked")
+        name: value.detach().float() for name, value in state.items() if not name.endswith("num_batches_tracked")
     }
-    temporary = out.with_name(f".{out.name}.tmp")
     try:
-        save_file(tensors, str(temporary), metadata={"posepipe": header.to_json()})
-        os.replace(temporary, out)
+        write(out, tensors, header)
     except (OSError, SafetensorError) as error:
         raise OutputError(f"Cannot write {out} ({error}).", "Check that its folder exists and is writable.") from None
-    finally:
-        temporary.unlink(missing_ok=True)

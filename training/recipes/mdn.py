@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -24,6 +23,7 @@ from posepipe.lifters.martinez.sampler import MartinezSampler
 from posepipe.lifters.mdn.losses import dirichlet_prior, mixture_nll
 from posepipe.lifters.mdn.sampler import MdnSampler
 from posepipe.training.optim import AveragedWeights, Throughput, cosine_rate
+from posepipe.training.person_batches import PersonBatch
 from posepipe.training.recipes.supply import Validation, training_batches, validation_batches
 from posepipe.training.validate import LEVELS, score
 
@@ -31,8 +31,9 @@ from posepipe.training.validate import LEVELS, score
 @dataclass(frozen=True)
 class MdnConfig:
     """start: a Martinez checkpoint of the same width, for the trunk and the residuals. floor: metres added to every
-    direction of the residuals, so that no direction is trusted to less. pose_weight: weight of the MPJPE of the
-    mixture's mean beside the likelihood. prior: concentration of the Dirichlet prior on the mixing weights."""
+    direction of the residuals, so that no direction is trusted to less. rank: of the directions in which samples move
+    (see MdnSampler). pose_weight: weight of the MPJPE of the mixture's mean beside the likelihood. prior: concentration
+    of the Dirichlet prior on the mixing weights."""
 
     recipe: str
     data: str
@@ -43,6 +44,7 @@ class MdnConfig:
     hypotheses: int = 20
     dropout: float = 0.0
     floor: float = 0.01
+    rank: int = 12
     pose_weight: float = 5.0
     prior: float = 2.0
     steps: int = 6000
@@ -148,21 +150,42 @@ def sample(sampler: MdnSampler, keypoints, confidence, count: int, seed: int = 0
 
 def evaluate(sampler: MdnSampler, validation: Validation, config: MdnConfig) -> dict[str, dict[str, float]]:
     """Aggregate, best of 5 and of H, coverage; with exact and with noisy 2D. On a quarter of the frames."""
-    result = {}
+    result, count = {}, config.hypotheses
     for name, batch in (("gt_2d", validation.exact), ("detector_noise_2d", validation.noisy)):
-        small = type(batch)(*(getattr(batch, f)[::4] for f in ("keypoints", "confidence", "joints")))
-        result[name] = score(lambda k, c: sample(sampler, k, c, config.hypotheses), small, best=(5, config.hypotheses))
+        result[name] = score(lambda k, c: sample(sampler, k, c, count), part(batch, slice(0, None, 4)), best=(5, count))
     return result
 
 
+@torch.no_grad()
+def keep_directions(sampler: MdnSampler, rank: int) -> Tensor:
+    """Let samples move in the `rank` directions in which the residuals are largest; returns the least one, (48)."""
+    basis = sampler.output.basis.double()
+    _, vectors = torch.linalg.eigh(basis @ basis.T)
+    kept = vectors[:, -rank:]
+    sampler.directions.copy_(kept @ kept.T)
+    return vectors[:, 0].float()
+
+
+@torch.no_grad()
 def calibrate(sampler: MdnSampler, validation: Validation, config: MdnConfig) -> None:
-    """Set `spread` so that the regions cover what they claim, on validation frames that `evaluate` does not use."""
-    batch = validation.noisy
-    small = type(batch)(*(getattr(batch, f)[2::8] for f in ("keypoints", "confidence", "joints")))
-    candidates = np.geomspace(0.6, 1.8, 12)
-    misses = []
-    for spread in candidates:
-        sampler.spread.fill_(float(spread))
-        metrics = score(lambda k, c: sample(sampler, k, c, 50), small)
-        misses.append(sum(abs(metrics[f"coverage_{round(100 * p)}"] - p) for p in LEVELS))
-    sampler.spread.fill_(float(candidates[int(np.argmin(misses))]))
+    """Set `spread` and `tail` so that the regions cover what they claim under the detector's noise, on validation
+    frames that `evaluate` does not use."""
+    least = keep_directions(sampler, config.rank)
+    small = part(validation.noisy, slice(2, None, 8))
+    best = float("inf")
+    fitted = (1.0, 0.0)
+    for tail in (0.3, 0.5, 0.7, 0.9):
+        for spread in (0.8, 0.9, 1.0, 1.1, 1.25, 1.4):
+            sampler.spread.fill_(spread)
+            sampler.tail.copy_(tail * least)
+            metrics = score(lambda k, c: sample(sampler, k, c, 50), small)
+            miss = sum(abs(metrics[f"coverage_{round(100 * p)}"] - p) for p in LEVELS)
+            if miss < best:
+                best, fitted = miss, (spread, tail)
+    sampler.spread.fill_(fitted[0])
+    sampler.tail.copy_(fitted[1] * least)
+
+
+def part(batch: PersonBatch, rows: slice) -> PersonBatch:
+    """Some rows of a batch."""
+    return PersonBatch(batch.keypoints[rows], batch.confidence[rows], batch.joints[rows])

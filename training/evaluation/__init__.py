@@ -1,0 +1,1 @@
+"""How good a lifter is, on people and cameras it has not seen; knows no network, only a `sample` callable."""
