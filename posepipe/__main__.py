@@ -14,6 +14,7 @@ VERBS = {
     "lifters": ("posepipe.trt_build.cli", "the lifters, their papers and weights"),
     "build-engines": ("posepipe.trt_build.cli", "a lifter's weights to the graph that the backends run"),
     "train": ("posepipe.training.cli", "run a recipe of configs/train"),
+    "evaluate": ("posepipe.training.evaluate_cli", "errors, oracles and calibration of a lifter on unseen people"),
     "import-checkpoint": ("posepipe.training.cli", "a file that a paper's authors published to a checkpoint"),
     "data": ("posepipe.training.cli", "build a motion file from mocap"),
     "doctor": ("posepipe.doctor", "what is installed, which backends work and why the others do not"),
