@@ -44,18 +44,24 @@ def build_sampler(header: Checkpoint) -> nn.Module:
 def save(path: Path, sampler: nn.Module, header: Checkpoint) -> None:
     """Write a checkpoint: large matrices of networks as float16 (see stored_type), everything else as float32.
 
-    Written to a temporary name and renamed, so that a file with its final name is complete."""
-    from safetensors.torch import save_file
-
-    path = Path(path)
+    Raises OSError or SafetensorError; nothing is left under the final name then."""
     tensors = {
-        name: value.detach().to(stored_type(name, value)).contiguous()
+        name: value.detach().to(stored_type(name, value))
         for name, value in sampler.state_dict().items()
         if not name.endswith("num_batches_tracked")
     }
+    write(path, tensors, header)
+
+
+def write(path: Path, tensors: Mapping[str, Tensor], header: Checkpoint) -> None:
+    """Write tensors as they are. To a temporary name and renamed, so that a file with its final name is complete."""
+    from safetensors.torch import save_file
+
+    path = Path(path)
     temporary = path.with_name(f".{path.name}.tmp")
     try:
-        save_file(tensors, str(temporary), metadata={"posepipe": header.to_json()})
+        contiguous = {name: value.contiguous().clone() for name, value in tensors.items()}
+        save_file(contiguous, str(temporary), metadata={"posepipe": header.to_json()})
         temporary.chmod(0o644)  # the library makes files that only their owner can read
         os.replace(temporary, path)
     finally:

@@ -59,34 +59,3 @@ class Pinned:
 @pytest.fixture
 def pinned() -> Callable[[str], Pinned]:
     return Pinned
-
-
-@pytest.fixture
-def graph_error() -> Callable[..., float]:
-    """Largest difference, relative to the largest output, between a sampler and its ONNX graph in ONNX Runtime, for
-    two batch sizes and (unless H is fixed) two numbers of hypotheses, with an unseen joint among the inputs."""
-    return _graph_error
-
-
-def _graph_error(sampler: nn.Module, noise_shape: tuple[int, ...], fixed: int | None = None) -> float:
-    import onnxruntime
-
-    from posepipe.lifters.checkpoint import Checkpoint
-    from posepipe.trt_build.export_onnx import example_inputs, export_program
-
-    header = Checkpoint("test", {}, "screen", "h36m17@1", noise_shape, fixed or 3, fixed_hypotheses=fixed)
-    model = export_program(sampler.eval(), header)
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    worst = 0.0
-    for batch, count in ((1, fixed or 1), (5, fixed or 7)):
-        keypoints, confidence, _ = example_inputs(header, batch, seed=batch)
-        keypoints[0, 3] = float("nan")
-        noise = torch.randn(batch, count, *noise_shape, generator=torch.Generator().manual_seed(batch))
-        with torch.no_grad():
-            expected = sampler(keypoints, confidence, noise)
-        feed = {"keypoints": keypoints.numpy(), "confidence": confidence.numpy(), "noise": noise.numpy()}
-        for want, got in zip(expected, session.run(None, feed), strict=True):
-            assert want.isfinite().all()
-            scale = max(1.0, float(want.abs().max()))
-            worst = max(worst, float(np.abs(want.numpy() - got).max()) / scale)
-    return worst

@@ -91,8 +91,3 @@ def test_flip_makes_the_answer_to_a_mirrored_person_the_mirrored_answer(pinned: 
         torch.testing.assert_close(mirror_joints(mirrored), plain, atol=1e-6, rtol=0)
         sampler.flip = False
         assert not torch.allclose(sampler.pose(keypoints, confidence), plain, atol=1e-3)
-
-
-def test_graph_equals_torch(pinned: Callable[[str], Any], graph_error: Callable[..., float]) -> None:
-    data = pinned("dcgct")
-    assert graph_error(data.fill(DCGCTSampler(**data.network)), (), 1) < 1e-5

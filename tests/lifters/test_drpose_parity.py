@@ -181,11 +181,3 @@ def test_any_single_hypothesis_lifter_can_come_first() -> None:
     assert log_weights.shape == (2, 3)
     with pytest.raises(UsageError, match="Its first stage is one of"):
         DRPoseSampler({"lifter": "mdn"})
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", OVER)
-def test_graph_equals_torch(pinned: Callable[[str], Any], graph_error: Callable[..., float], name: str) -> None:
-    data = pinned(name)
-    sampler = data.fill(DRPoseSampler(**data.network))
-    assert graph_error(sampler, sampler.noise_shape) < 1e-5

@@ -76,11 +76,6 @@ def test_pinned_numbers(pinned: Callable[[str], Any]) -> None:
     data.check_sampler(data.fill(MartinezSampler(**data.network)))
 
 
-def test_graph_is_torch(pinned: Callable[[str], Any], graph_error: Callable[..., float]) -> None:
-    data = pinned("martinez")
-    assert graph_error(data.fill(MartinezSampler(**data.network)), (), 1) <= 1e-5
-
-
 def test_max_norm_clips_long_matrices_and_leaves_short_ones() -> None:
     layer = MaxNormLinear(3, 2)
     x = torch.eye(3)

@@ -69,14 +69,6 @@ def test_pinned_numbers(pinned: Callable[[str], Any]) -> None:
     assert dirichlet_prior(mixture[2]).item() == pytest.approx(float(data.expected("prior")), rel=1e-5)
 
 
-@pytest.mark.parametrize(("mode", "fixed"), [("sample", None), ("means", 3)])
-def test_graph_is_torch(
-    pinned: Callable[[str], Any], graph_error: Callable[..., float], mode: str, fixed: int | None
-) -> None:
-    data = pinned("mdn")
-    assert graph_error(data.fill(MdnSampler(**data.network, mode=mode)), (49,), fixed) <= 1e-5
-
-
 def test_likelihood_is_that_of_an_isotropic_gaussian_mixture() -> None:
     generator = torch.Generator().manual_seed(0)
     means = torch.randn(4, 3, 6, generator=generator)

@@ -123,14 +123,6 @@ def test_pinned_numbers(pinned: Callable[[str], Any]) -> None:
     assert {n: v.item() for n, v in got.items()} == pytest.approx({n: float(data.expected(n)) for n in got}, rel=1e-4)
 
 
-@pytest.mark.parametrize(("mode", "fixed"), [("sample", None), ("zero", 1)])
-def test_graph_is_torch(
-    pinned: Callable[[str], Any], graph_error: Callable[..., float], mode: str, fixed: int | None
-) -> None:
-    data = pinned("wsgan")
-    assert graph_error(data.fill(WsganSampler(**data.network, mode=mode)), (6,), fixed) <= 1e-5
-
-
 def test_zero_code_ignores_the_noise(pinned: Callable[[str], Any]) -> None:
     data = pinned("wsgan")
     given = data.given("keypoints"), data.given("confidence")
