@@ -13,6 +13,9 @@ from posepipe.lifters.codec import InputCodec, OutputCodec
 from posepipe.lifters.mdn.net import MixtureDensityNet
 
 
+MAX_TAIL = 1.0  # beyond e times the kernel's deviation a sample no longer has the bones of a person
+
+
 class MdnSampler(nn.Module):
     """keypoints (B,17,2), confidence (B,17), noise (B,H,49) -> hypotheses (B,H,17,3) metres, log_weights (B,H).
 
@@ -24,7 +27,7 @@ class MdnSampler(nn.Module):
     Three buffers, all neutral unless a recipe fits them on validation data, shape the samples beyond the paper:
     directions (48,48), a projection onto those in which real estimates err most (noise in the others only blurs);
     spread, a factor on sigma; tail (48), a vector along a discarded direction, whose noise n makes the factor
-    exp(n . tail) that a whole sample shares: errors of whole poses have heavier tails than a Gaussian.
+    exp(min(n . tail, 1)) that a whole sample shares: errors of whole poses have heavier tails than a Gaussian.
     """
 
     spread: Tensor
@@ -52,7 +55,8 @@ class MdnSampler(nn.Module):
         one_hot = _choose(log_alpha, noise[..., 0])
         centre = one_hot @ means
         moves = noise[..., 1:]
-        scale = (one_hot @ sigma[..., None]) * self.spread * torch.exp(moves @ self.tail[:, None])
+        tail = torch.clamp(moves @ self.tail[:, None], max=MAX_TAIL)
+        scale = (one_hot @ sigma[..., None]) * self.spread * torch.exp(tail)
         hypotheses = self.output(centre + scale * (moves @ self.directions))
         zero = torch.zeros_like(noise[..., 0])
         return hypotheses, zero - torch.log(torch.ones_like(zero).sum(1, keepdim=True))
