@@ -76,6 +76,15 @@ def _guarded(verb: str, argv: list[str]) -> int:
         return 143
     except BrokenPipeError:
         return 1
+    except ImportError as error:
+        if debug:
+            raise
+        from posepipe.system_check import fix, missing_libraries
+
+        missing = missing_libraries()
+        hint = f"Install it: {fix(missing)}" if missing else "See `posepipe doctor`."
+        print(f"posepipe {verb}: something that it needs does not load ({error}). {hint}", file=sys.stderr)
+        return 1
 
 
 class _Terminated(BaseException):

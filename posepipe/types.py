@@ -69,7 +69,8 @@ class Pose3D:
     """What a user gets: one pose with its uncertainty.
 
     joints: (17, 3) float32 metres, hip at the origin, camera frame. joint_std: (17,) float32 metres, the root of the
-    mean squared distance of the hypotheses. root: (3,) float32 metres, the hip in the camera frame (NaN when it cannot be fitted).
+    mean squared distance of the hypotheses. root: (3,) float32 metres, the hip in the camera frame (NaN when it cannot
+    be fitted).
     """
 
     joints: FloatArray

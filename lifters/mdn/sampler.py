@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from posepipe.lifters.codec import InputCodec, OutputCodec
 from posepipe.lifters.mdn.net import MixtureDensityNet
 
-
 MAX_TAIL = 1.0  # beyond e times the kernel's deviation a sample no longer has the bones of a person
 
 

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from posepipe import doctor, doctor_checks, system_check
-from posepipe.__main__ import main
+from posepipe.__main__ import VERBS, main
 from posepipe.doctor_checks import BAD, OFF, OK, Finding
 
 ABSENT = system_check.SystemLibrary("libposepipe-nowhere.so.9", "libnowhere9", "nobody")
@@ -140,6 +140,20 @@ def test_missing_system_libraries_are_named_with_one_command_to_paste(monkeypatc
     monkeypatch.setattr(system_check, "missing_libraries", lambda: (ABSENT,))
     assert system_check.main() == 1
     assert "libposepipe-nowhere.so.9" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("missing", "says"), [((ABSENT,), "apt-get install"), ((), "posepipe doctor")])
+def test_a_verb_that_cannot_import_says_what_to_install(monkeypatch, tmp_path, capsys, missing, says):
+    (tmp_path / "posepipe_broken_verb.py").write_text("raise ImportError('libGL.so.1: cannot open shared object file')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(VERBS, "run", ("posepipe_broken_verb", ""))
+    monkeypatch.setattr(system_check, "missing_libraries", lambda: missing)
+    monkeypatch.setattr(system_check.shutil, "which", lambda name: "/usr/bin/apt-get")
+    assert main(["run", "x.mp4"]) == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "libGL.so.1" in error
+    assert says in error
 
 
 def test_where_there_is_no_apt_the_libraries_are_named(monkeypatch):
