@@ -12,7 +12,7 @@ from posepipe.lifters.catalogue import LIFTERS, Entry, entry, fits, names_of, va
 from posepipe.lifters.checkpoint import Checkpoint, read_header
 from posepipe.lifters.variants import asked_for, merged, vary
 
-MAX_DIFFERENCE = 1e-5  # metres, graph against torch; of the largest coordinate where that is above 1 m
+MAX_DIFFERENCE = 1e-5  # metres, graph against torch; see export_onnx.compare_with_torch
 
 
 def main(verb: str, argv: list[str]) -> int:
