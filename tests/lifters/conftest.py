@@ -25,6 +25,40 @@ def authors() -> Path:
     return folder
 
 
+PARITY = pytest.StashKey[dict[tuple[str, str], tuple[float, str]]]()
+
+
+class Parity:
+    """Compares with the authors' numbers and notes the largest difference; the table comes at the end of the run."""
+
+    def __init__(self, notes: dict[tuple[str, str], tuple[float, str]]) -> None:
+        self._notes = notes
+
+    def __call__(
+        self, system: str, what: str, got: Any, expected: Any, relative: bool = True, tolerance: float = 1e-5
+    ) -> None:
+        """relative: to the largest expected value; else the values are metres."""
+        got, expected = (np.asarray(v.detach() if torch.is_tensor(v) else v, np.float64) for v in (got, expected))
+        assert got.shape == expected.shape
+        error = float(np.abs(got - expected).max()) / (float(np.abs(expected).max()) if relative else 1.0)
+        before = self._notes.get((system, what), (0.0, ""))[0]
+        self._notes[system, what] = max(error, before), "relative" if relative else "m"
+        assert error <= tolerance, f"{system}, {what}: {error:.1e}"
+
+
+@pytest.fixture(scope="session")
+def parity(request: pytest.FixtureRequest) -> Parity:
+    return Parity(request.config.stash.setdefault(PARITY, {}))
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    notes = config.stash.get(PARITY, {})
+    if notes:
+        terminalreporter.section("largest difference from the authors' code")
+        for (system, what), (error, unit) in sorted(notes.items()):
+            terminalreporter.write_line(f"{system:<16} {what:<40} {error:.1e} {unit}")
+
+
 class Pinned:
     """One npz written by fixtures/make_fixtures.py."""
 

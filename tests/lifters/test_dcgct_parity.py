@@ -27,17 +27,21 @@ def imported(authors: Path) -> DCGCTSampler:
 
 @pytest.mark.shared
 @pytest.mark.parametrize(("flip", "name"), [(False, "output_3d"), (True, "output_3d_flip_avg")])
-def test_the_authors_network_is_reproduced(imported: DCGCTSampler, authors: Path, flip: bool, name: str) -> None:
+def test_the_authors_network_is_reproduced(
+    imported: DCGCTSampler, authors: Path, parity: Callable[..., None], flip: bool, name: str
+) -> None:
     io = np.load(authors / "dcgct" / "io.npz")
     imported.flip = flip
     keypoints = torch.from_numpy(io["input_2d"][:, 0])
     with torch.no_grad():
         pose = imported.pose(keypoints, torch.ones(keypoints.shape[:2])).numpy()
-    np.testing.assert_allclose(pose, io[name][:, 0], atol=1e-5, rtol=0)
+    parity("dcgct", "mirror average" if flip else "one forward", pose, io[name][:, 0], relative=False)
 
 
 @pytest.mark.shared
-def test_every_stage_of_a_block_is_reproduced(imported: DCGCTSampler, authors: Path) -> None:
+def test_every_stage_of_a_block_is_reproduced(
+    imported: DCGCTSampler, authors: Path, parity: Callable[..., None]
+) -> None:
     io, inside = (np.load(authors / "dcgct" / f"{n}.npz") for n in ("io", "inter"))
     seen: dict[str, torch.Tensor] = {}
     first, second = imported.net.blocks
@@ -54,8 +58,7 @@ def test_every_stage_of_a_block_is_reproduced(imported: DCGCTSampler, authors: P
         imported.net(torch.from_numpy(io["input_2d"][:, 0]))
     assert set(seen) == set(inside.files)
     for name, value in seen.items():
-        expected = inside[name]
-        np.testing.assert_allclose(value.numpy(), expected, atol=1e-5 * max(1, np.abs(expected).max()), rtol=0)
+        parity("dcgct", "every stage of a block", value, inside[name])
 
 
 def test_pinned_numbers(pinned: Callable[[str], Any]) -> None:

@@ -25,16 +25,20 @@ def imported(authors: Path) -> MartinezSampler:
 
 
 @pytest.mark.shared
-def test_the_authors_network_is_reproduced(imported: MartinezSampler, authors: Path) -> None:
+def test_the_authors_network_is_reproduced(
+    imported: MartinezSampler, authors: Path, parity: Callable[..., None]
+) -> None:
     io = np.load(authors / "martinez" / "io.npz")
     with torch.no_grad():
         out = imported.net(torch.from_numpy(io["x"])).numpy()
-    np.testing.assert_allclose(out, io["out"], atol=1e-5 * np.abs(io["out"]).max(), rtol=0)
+    parity("martinez", "one forward", out, io["out"])
     assert np.mean((out - io["y"]) ** 2) == pytest.approx(float(io["loss"]), rel=1e-5)
 
 
 @pytest.mark.shared
-def test_batch_statistics_in_training_mode_are_the_authors(imported: MartinezSampler, authors: Path) -> None:
+def test_batch_statistics_in_training_mode_are_the_authors(
+    imported: MartinezSampler, authors: Path, parity: Callable[..., None]
+) -> None:
     io = np.load(authors / "martinez" / "io.npz")
     imported.train()
     for module in imported.modules():
@@ -42,8 +46,7 @@ def test_batch_statistics_in_training_mode_are_the_authors(imported: MartinezSam
             module.p = 0.0
     with torch.no_grad():
         out = imported.net(torch.from_numpy(io["x"])).numpy()
-    expected = io["out_train_mode"]
-    np.testing.assert_allclose(out, expected, atol=1e-5 * np.abs(expected).max(), rtol=0)
+    parity("martinez", "training mode, batch statistics", out, io["out_train_mode"])
 
 
 @pytest.mark.shared

@@ -25,25 +25,26 @@ def imported(authors: Path) -> MdnSampler:
 
 
 @pytest.mark.shared
-def test_the_authors_mixture_is_reproduced(imported: MdnSampler, authors: Path) -> None:
+def test_the_authors_mixture_is_reproduced(imported: MdnSampler, authors: Path, parity: Callable[..., None]) -> None:
     io = np.load(authors / "mdn" / "io.npz")
     with torch.no_grad():
         means, sigma, log_alpha = imported.net(torch.from_numpy(io["x"]))
     for got, name in ((means.mT, "means"), (sigma, "sigma"), (log_alpha.exp(), "alpha")):
-        np.testing.assert_allclose(got.numpy(), io[name], atol=1e-5 * np.abs(io[name]).max(), rtol=0)
+        parity("mdn", name, got, io[name])
 
 
 @pytest.mark.shared
 @pytest.mark.parametrize(("target", "suffix"), [("y", ""), ("y2", "_2")])
-def test_the_authors_losses_are_reproduced(imported: MdnSampler, authors: Path, target: str, suffix: str) -> None:
+def test_the_authors_losses_are_reproduced(
+    imported: MdnSampler, authors: Path, parity: Callable[..., None], target: str, suffix: str
+) -> None:
     io = np.load(authors / "mdn" / "io.npz")
     with torch.no_grad():
         mixture = imported.net(torch.from_numpy(io["x"]))
         likelihood = mixture_nll(*mixture, torch.from_numpy(io[target])).item()
         prior = dirichlet_prior(mixture[2]).item()
-    assert likelihood == pytest.approx(float(io["nll" + suffix]), rel=1e-5)
-    assert prior == pytest.approx(float(io["prior" + suffix]), rel=1e-5)
-    assert likelihood + prior == pytest.approx(float(io["loss" + suffix]), rel=1e-5)
+    for got, name in ((likelihood, "nll"), (prior, "prior"), (likelihood + prior, "loss")):
+        parity("mdn", "losses", got, io[name + suffix])
 
 
 @pytest.mark.shared
