@@ -53,7 +53,6 @@ KINDS = {
     "drpose:htnet not faithful, dpm-solver": Kind(OVER_HTNET, NOT_FAITHFUL_FEW),
     "drpose:martinez": Kind({"first": {"lifter": "martinez", "width": 24}, "steps": 1, **DENOISER}),
     "prpose": Kind({**PRPOSE, "lifter": "htnet", "lifter_network": HTNET}),
-    "prpose faithful": Kind({**PRPOSE, "lifter": "htnet", "lifter_network": HTNET}, FAITHFUL),
     "prpose:mgcn": Kind({**PRPOSE, "lifter": "mgcn", "variance": "mlp"}),
     "prpose:mgcn faithful": Kind({**PRPOSE, "lifter": "mgcn"}, FAITHFUL),
 }
