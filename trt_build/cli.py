@@ -59,7 +59,7 @@ def _possible(header: Checkpoint | None) -> str:
 def _weights(e: Entry, header: Checkpoint | None) -> str:
     if header is not None:
         return f"shipped, for {header.conversion}"
-    return f"none: import-checkpoint --from {e.source}" if e.source else "none: train them"
+    return f"none: import-checkpoint --from {e.source}" if e.source else "none"
 
 
 def _description(e: Entry) -> list[tuple[str, str]]:
