@@ -15,14 +15,14 @@ def open_runner(settings: RunSettings) -> tuple[Runner, int]:
     """The loaded, warmed-up runner and the number of hypotheses to draw. `auto` is ONNX Runtime, the only backend yet.
 
     Raises UsageError for an unknown lifter or an impossible H, CheckpointError when there are no usable weights."""
-    runner = OrtRunner(_graph(settings.lifter))
+    runner = OrtRunner(graph_of(settings.lifter))
     hypotheses = settings.hypotheses if settings.hypotheses is not None else runner.contract.hypotheses
     check_hypotheses(runner.contract, hypotheses)
     runner.warm_up(1, hypotheses)
     return runner, hypotheses
 
 
-def _graph(lifter: str) -> Path:
+def graph_of(lifter: str) -> Path:
     """The graph of a catalogue name, or a path to one that `posepipe build-engines` made."""
     if lifter.endswith(".onnx"):
         return Path(lifter)

@@ -27,7 +27,7 @@ def main(verb: str, argv: list[str]) -> int:
     return {"run": _run, "demo": _demo}[verb](argv)
 
 
-def _add_settings(parser: argparse.ArgumentParser) -> None:
+def add_settings(parser: argparse.ArgumentParser) -> None:
     names = ", ".join(e.name for e in LIFTERS)
     parser.add_argument("--lifter", default=DEFAULT, metavar="NAME", help=f"{names} (default {DEFAULT})")
     parser.add_argument("--hypotheses", type=int, metavar="H", help="how many poses to draw (default: the lifter's)")
@@ -40,7 +40,7 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
 
 
-def _settings(args: argparse.Namespace, **more: object) -> RunSettings:
+def settings_of(args: argparse.Namespace, **more: object) -> RunSettings:
     names = {f.name for f in dataclasses.fields(RunSettings)} - {"overlay"}
     given = {k: v for k, v in vars(args).items() if k in names}
     return RunSettings(overlay=not args.no_overlay, **{**given, **more})
@@ -50,12 +50,12 @@ def _run(argv: list[str]) -> int:
     parser = argparse.ArgumentParser("posepipe run", description="A video in; 3D skeletons and a picture of them out.")
     parser.add_argument("source", type=Path, help="a video file")
     parser.add_argument("-o", "--out", type=Path, default=Path("out"), metavar="DIR")
-    _add_settings(parser)
+    add_settings(parser)
     parser.add_argument("--fov", dest="fov_deg", type=float, metavar="DEG", help="field of view of the longer side")
     parser.add_argument("--intrinsics", type=Path, metavar="FILE", help="JSON with fx, fy, cx, cy (width, height)")
     args = parser.parse_args(argv)
-    settings = _settings(args, fov_deg=args.fov_deg, intrinsics=args.intrinsics)
-    console = _console(args.json)
+    settings = settings_of(args, fov_deg=args.fov_deg, intrinsics=args.intrinsics)
+    console = console_for(args.json)
     summary = _with_progress(console, args.source, args.out, settings)
     _print_summary(console, summary, args.json)
     if summary.frames_with_person == 0:
@@ -76,7 +76,7 @@ def _demo(argv: list[str]) -> int:
     parser.add_argument("--seconds", type=float, default=15.0)
     parser.add_argument("--fps", type=float, default=30.0)
     parser.add_argument("--fov", type=float, default=55.0, metavar="DEG")
-    _add_settings(parser)
+    add_settings(parser)
     args = parser.parse_args(argv)
     if not (0.1 <= args.seconds <= 3600 and 1 <= args.fps <= 240):
         raise UsageError("The film cannot be made.", "Give --seconds between 0.1 and 3600 and --fps between 1 and 240.")
@@ -85,7 +85,7 @@ def _demo(argv: list[str]) -> int:
     from posepipe.pipeline.demo import Observations, demo_scenes, outputs, print_report
     from posepipe.pipeline.film import film
 
-    console = _console(args.json)
+    console = console_for(args.json)
     scenes = tuple(demo_scenes(args.motion, args.seconds, args.fps, args.fov, (720, 720)))
     path = outputs(args.out, args.motion)
     console.print(f"1/2 Filming a rendered actor ({args.motion}) -> {path}", highlight=False)
@@ -94,7 +94,7 @@ def _demo(argv: list[str]) -> int:
         truth = film(scenes, path, lambda: bar.advance(task))
     console.print(f"2/2 posepipe run {path} -o {args.out} --fov {args.fov:g}", highlight=False)
     seen = Observations()
-    summary = _with_progress(console, path, args.out, _settings(args, fov_deg=args.fov), seen.add)
+    summary = _with_progress(console, path, args.out, settings_of(args, fov_deg=args.fov), seen.add)
     report = seen.report(truth)
     _print_summary(console, summary, args.json, dataclasses.asdict(report) if report else None)
     if report is None:
@@ -103,7 +103,7 @@ def _demo(argv: list[str]) -> int:
     return 0
 
 
-def _console(json_only: bool) -> Console:
+def console_for(json_only: bool) -> Console:
     """Where people read: the terminal, or standard error when standard output carries JSON."""
     from rich.console import Console
 

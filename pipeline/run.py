@@ -32,7 +32,9 @@ Observer = Callable[[FrameResult], None]
 
 @dataclass(frozen=True)
 class RunSummary:
-    """What a run did. frames = with a person + without one; corrupt ones are counted in both and on their own."""
+    """What a run did. frames = with a person + without one; corrupt ones are counted in both and on their own.
+
+    bad_packets: that the decoder refused, so their frames are missing. cut_short: the file ended inside its data."""
 
     source: Path
     recording: Path
@@ -46,6 +48,8 @@ class RunSummary:
     backend: str
     lifter: str
     hypotheses: int
+    bad_packets: int
+    cut_short: bool
 
     @property
     def fps(self) -> float:
@@ -106,6 +110,7 @@ def run_file(
                 picture.draw(result)
                 if on_frame:
                     on_frame(result)
+        damage = video.counts
     return RunSummary(
         source,
         outputs.recording,
@@ -119,6 +124,8 @@ def run_file(
         runner.backend,
         settings.lifter,
         hypotheses,
+        damage.bad_packets,
+        damage.cut_short,
     )
 
 

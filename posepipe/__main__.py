@@ -9,6 +9,7 @@ import sys
 VERBS = {
     "run": ("posepipe.pipeline.cli", "a video in, 3D skeletons with uncertainty and a picture of them out"),
     "demo": ("posepipe.pipeline.cli", "the same on a rendered actor whose 3D is known exactly, with the errors"),
+    "batch": ("posepipe.pipeline.cli_batch", "every video of a folder, crash-safe, in several processes"),
     "export": ("posepipe.pipeline.cli_export", "a result file to csv, json, npz, bvh or trc"),
     "inspect": ("posepipe.pipeline.cli_inspect", "what the detector sees in a video, as one picture"),
     "lifters": ("posepipe.trt_build.cli", "the lifters, their papers and weights"),
