@@ -49,18 +49,30 @@ def _train(argv: list[str]) -> int:
 
 
 def _data(argv: list[str]) -> int:
+    from posepipe.training.data.sources import KINDS, build
+
     parser = argparse.ArgumentParser("posepipe data", description="Build a motion file.")
     actions = parser.add_subparsers(dest="action", required=True)
-    build = actions.add_parser("build", help="mocap -> one HDF5 of H36M-17 motion")
-    build.add_argument("--from", dest="kind", choices=["cmu-asfamc"], required=True)
-    build.add_argument("source", type=Path, help="zip of subjects/NN/NN.asf and NN_MM.amc")
-    build.add_argument("--positions", type=Path, help="also read this npz of joint positions")
-    build.add_argument("-o", "--out", type=Path, required=True)
-    build.add_argument("--fps", type=float, default=30.0)
+    verb = actions.add_parser("build", help="mocap -> one HDF5 of H36M-17 motion")
+    verb.add_argument("--from", dest="kind", choices=list(KINDS), required=True)
+    verb.add_argument("source", type=Path, help="; ".join(f"{kind}: {what}" for kind, what in KINDS.items()))
+    verb.add_argument("--positions", type=Path, help="cmu-asfamc: also read this npz of joint positions")
+    verb.add_argument("--map", type=Path, help="bvh: TOML of H36M-17 joint = joint of the file")
+    verb.add_argument("--validation", nargs="+", default=[], metavar="SUBJECT", help="bvh: file names up to the _")
+    verb.add_argument("-o", "--out", type=Path, required=True)
+    verb.add_argument("--fps", type=float, help="default: 30; h36m-*, 3dhp-test: as recorded")
     args = parser.parse_args(argv)
-    from posepipe.training.data.build import build_cmu
-
-    clips = build_cmu(args.source, args.positions, args.out, args.fps)
+    clips, notes = build(
+        args.kind,
+        args.source,
+        args.out,
+        fps=args.fps,
+        positions=args.positions,
+        names=args.map,
+        validation=tuple(args.validation),
+    )
+    for note in notes:
+        print(f"note: {note}")
     for split in ("train", "validation"):
         chosen = [c for c in clips if c.split == split]
         print(f"{split}: {len(chosen)} clips, {sum(len(c.joints) for c in chosen):,} frames")

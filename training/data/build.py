@@ -106,6 +106,14 @@ def _cut(
     return clips
 
 
+def build_positions(positions_npz: Path, out: Path, fps: float = 30) -> list[Clip]:
+    """Joint positions alone (positions.py), all for training, to a motion file. Raises as build_cmu does."""
+    clips = position_clips(positions_npz, fps)
+    check_splits(clips)
+    write_motion(clips, out, NOTICE)
+    return clips
+
+
 def check_splits(clips: list[Clip]) -> None:
     """Raise InputError when one subject stands in two splits or two clips have one name."""
     split_of: dict[str, str] = {}

@@ -38,6 +38,14 @@ PLAUSIBLE = {
     ("neck", "head"): (0.06, 0.25),
 }
 
+# Of anybody from a child to a giant; a wrong unit is off by 2.5 at least.
+LIMBS = tuple(
+    (f"{side}_{start}", f"{side}_{end}")
+    for side in ("l", "r")
+    for start, end in (("hip", "knee"), ("knee", "ankle"), ("shoulder", "elbow"), ("elbow", "wrist"))
+)
+LIMB_LENGTH = (0.12, 0.65)
+
 
 def check_build(joints: NDArray, name: str) -> None:
     """Raise InputError, naming the clip, when joints (T, 17, 3) m hold NaNs or bones whose length varies or is
@@ -54,6 +62,23 @@ def check_build(joints: NDArray, name: str) -> None:
             )
         if np.ptp(lengths) > 1e-3:
             raise InputError(f"Clip '{name}': the length of {start} to {end} varies by {np.ptp(lengths) * 1e3:.1f} mm.")
+
+
+def check_person(joints: NDArray, name: str) -> None:
+    """Raise InputError, naming the clip, when joints (T, 17, 3) m hold NaNs or are not of a person's size.
+
+    Weaker than check_build: for sources whose bones stretch by themselves (video, shrugging collarbones)."""
+    bad = np.flatnonzero(~np.isfinite(joints).all(axis=(1, 2)))
+    if bad.size:
+        raise InputError(f"Clip '{name}' has joints that are not finite, first in frame {bad[0]}.")
+    for start, end in LIMBS:
+        bone = joints[:, H36M_17.index(end)] - joints[:, H36M_17.index(start)]
+        length = float(np.median(np.linalg.norm(bone, axis=-1)))
+        if not LIMB_LENGTH[0] <= length <= LIMB_LENGTH[1]:
+            raise InputError(
+                f"Clip '{name}': {start} to {end} is {length:.3f} m, not {LIMB_LENGTH[0]}-{LIMB_LENGTH[1]}.",
+                "Check the file's unit of length and its joints.",
+            )
 
 
 def steady_runs(joints: NDArray, fps: float, name: str) -> list[slice]:

@@ -1,14 +1,17 @@
 """The motion file: one chunked HDF5 of H36M-17 joints in the world frame.
 
 Layout: /clips/<name>/joints (T, 17, 3) float32 metres, y up; attrs subject, action, source, fps, split. Root attrs:
-format "posepipe-motion", version 1, joint_names, notice.
+format "posepipe-motion", version 1, joint_names, notice. Where the source has 2D keypoints, also
+/clips/<name>/keypoints_2d/<detector>/<camera> (T, J, 2) float32 pixels, attr joint_names; and where it has cameras,
+/cameras/<subject>/<camera> (docs/formats.md). Readers that do not know these groups pass them by.
 """
 
 from __future__ import annotations
 
 import os
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import h5py
@@ -22,8 +25,35 @@ FORMAT, VERSION = "posepipe-motion", 1
 
 
 @dataclass(frozen=True)
+class Detections2D:
+    """What one detector saw from one camera. points: (T, J, 2) float32 pixels, origin top-left; names: of the J."""
+
+    detector: str
+    camera: str
+    names: tuple[str, ...]
+    points: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class RecordedCamera:
+    """A camera of a data set. p_camera = rotation @ (p_world - centre): rotation (3, 3), centre (3,) metres, world y
+    up, camera x right, y down, z forward. focal, principal: (2,) pixels. radial (3,), tangential (2,): as given."""
+
+    subject: str
+    name: str
+    rotation: NDArray[np.float64]
+    centre: NDArray[np.float64]
+    focal: NDArray[np.float64]
+    principal: NDArray[np.float64]
+    radial: NDArray[np.float64]
+    tangential: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
 class Clip:
-    """A stretch of motion of one person. joints: (T, 17, 3) float32 metres, H36M-17, world frame, y up."""
+    """A stretch of motion of one person. joints: (T, 17, 3) float32 metres, H36M-17, world frame, y up.
+
+    keypoints_2d: what the source brings along, written but read only by load_keypoints_2d."""
 
     name: str
     subject: str
@@ -32,9 +62,10 @@ class Clip:
     source: str = ""
     fps: float = 30.0
     split: str = "train"
+    keypoints_2d: tuple[Detections2D, ...] = field(default=(), compare=False)
 
 
-def write_motion(clips: list[Clip], out: Path, notice: str) -> None:
+def write_motion(clips: list[Clip], out: Path, notice: str, cameras: Sequence[RecordedCamera] = ()) -> None:
     """Write clips to out atomically; notice: the acknowledgement their source asks for.
 
     Raises OutputError; nothing half-written stays."""
@@ -55,6 +86,11 @@ def write_motion(clips: list[Clip], out: Path, notice: str) -> None:
                 group.create_dataset("joints", data=clip.joints, chunks=chunks, compression="gzip", shuffle=True)
                 for key in ("subject", "action", "source", "fps", "split"):
                     group.attrs[key] = getattr(clip, key)
+                _write_keypoints(group, clip)
+            for camera in cameras:
+                where = file.create_group(f"cameras/{camera.subject}/{camera.name}")
+                for key in ("rotation", "centre", "focal", "principal", "radial", "tangential"):
+                    where.attrs[key] = getattr(camera, key)
         with temporary.open("rb+") as synced:
             os.fsync(synced.fileno())
         temporary.chmod(0o644)
@@ -66,11 +102,40 @@ def write_motion(clips: list[Clip], out: Path, notice: str) -> None:
             temporary.unlink(missing_ok=True)
 
 
+def _write_keypoints(group: h5py.Group, clip: Clip) -> None:
+    for seen in clip.keypoints_2d:
+        chunks = (min(len(seen.points), 512), *seen.points.shape[1:])
+        dataset = group.create_dataset(
+            f"keypoints_2d/{seen.detector}/{seen.camera}",
+            data=seen.points.astype(np.float32, copy=False),
+            chunks=chunks,
+            compression="gzip",
+            shuffle=True,
+        )
+        dataset.attrs["joint_names"] = list(seen.names)
+
+
+def load_keypoints_2d(path: Path, clip: str) -> tuple[Detections2D, ...]:
+    """The 2D keypoints that the source of a clip brought along, by detector, then camera; none: ().
+
+    Raises InputError when the file is missing, damaged, or has no such clip."""
+    try:
+        with h5py.File(path, "r") as file:
+            group = file["clips"][clip].get("keypoints_2d", {})
+            return tuple(
+                Detections2D(detector, camera, tuple(dataset.attrs["joint_names"]), dataset[()])
+                for detector, by_camera in group.items()
+                for camera, dataset in by_camera.items()
+            )
+    except (OSError, KeyError, AttributeError) as error:
+        raise InputError(f"Cannot read the 2D keypoints of '{clip}' from {path} ({error}).") from None
+
+
 def load_motion(path: Path, split: str | None = None) -> list[Clip]:
     """The clips of a motion file, all or those of one split ("train", "validation"), in the order of their names.
 
     Raises InputError when the file is missing, of another format, damaged, or has no such clips."""
-    hint = "Build it with build_cmu (posepipe data build)."
+    hint = "Build it with `posepipe data build`."
     clips = []
     try:
         with h5py.File(path, "r") as file:
@@ -84,8 +149,9 @@ def load_motion(path: Path, split: str | None = None) -> list[Clip]:
                 joints = group["joints"][()].astype(np.float32, copy=False)
                 if joints.ndim != 3 or joints.shape[1:] != (len(H36M_17), 3) or not np.isfinite(joints).all():
                     raise InputError(f"{path}: clip '{name}' is not a finite (T, 17, 3) array.", hint)
-                text = {key: str(group.attrs[key]) for key in ("subject", "action", "source", "split")}
-                clips.append(Clip(name=name, joints=joints, fps=float(group.attrs["fps"]), **text))
+                subject, action, source = (str(group.attrs[key]) for key in ("subject", "action", "source"))
+                side = str(group.attrs["split"])
+                clips.append(Clip(name, subject, joints, action, source, float(group.attrs["fps"]), side))
     except (OSError, KeyError, AttributeError) as error:
         raise InputError(f"Cannot read motion from {path} ({error}).", hint) from None
     if not clips:
