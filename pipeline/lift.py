@@ -25,7 +25,8 @@ def check_conversion(runner: Runner, conversion: str) -> None:
     if trained != conversion:
         raise CheckpointError(
             f"This {runner.contract.lifter} checkpoint was trained for keypoints from {trained}, not {conversion}.",
-            "Choose the detector that belongs to it, or train with `posepipe train` on the other conversion.",
+            "Choose the detector that belongs to it, train on this conversion, or bring an authors' file in again with "
+            f"`posepipe import-checkpoint --conversion {conversion}`, knowing that it was trained on other keypoints.",
         )
 
 
