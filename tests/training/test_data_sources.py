@@ -135,9 +135,9 @@ def write_h36m_h5(root: Path) -> tuple[np.ndarray, np.ndarray]:
     with h5py.File(root / "h36m" / "cameras.h5", "w") as file:
         for subject in (1, 11):
             group = file.create_group(f"subject{subject}/camera1")
-            group["R"], group["T"] = rotation.T, centre[None]
-            group["f"], group["c"] = [[1145.0, 1143.0]], [[512.0, 515.0]]
-            group["k"], group["p"] = np.zeros((1, 3)), np.zeros((1, 2))
+            group["R"], group["T"] = rotation.T, centre[:, None]
+            group["f"], group["c"] = [[1145.0], [1143.0]], [[512.0], [515.0]]
+            group["k"], group["p"] = np.zeros((3, 1)), np.zeros((2, 1))
             group["Name"] = np.array([[ord(letter)] for letter in "54138969"], np.uint16)
     return rotation, centre
 
@@ -248,6 +248,8 @@ def test_bad_3dhp(tmp_path: Path) -> None:
     out = tmp_path / "m.h5"
     with pytest.raises(InputError, match=r"no TS\*/annot_data\.mat.*3dhp-dataset"):
         build("3dhp-test", tmp_path, out)
+    with pytest.raises(InputError, match="There is no"):
+        build("3dhp-test", tmp_path / "absent", out)
     path = write_3dhp(tmp_path, [1, 1]) / "TS1" / "annot_data.mat"
     with h5py.File(path, "r+") as file:
         file["univ_annot3"][1, 0, 3] = np.nan

@@ -180,7 +180,8 @@ def _hourglass(folder: Path) -> dict[str, list[Detections2D]]:
 
 
 def _cameras(path: Path, subject: str) -> list[RecordedCamera]:
-    """/subjectN/cameraK/{R, T, f, c, k, p, Name}: R transposed (MATLAB), T the camera's centre in mm."""
+    """/subjectN/cameraK/{R, T, f, c, k, p, Name}: R transposed (MATLAB), T the camera's centre in mm; as the
+    first version of 3d-pose-baseline reads them: R.T (p - T)."""
     cameras = []
     try:
         with h5py.File(path, "r") as file:

@@ -41,6 +41,8 @@ def clips_of_test_set(source: Path, fps: float | None = None) -> tuple[list[Clip
 
     fps None: the source's. Raises InputError naming what is missing, of another shape, or not finite."""
     source = Path(source)
+    if not source.exists():
+        raise InputError(f"There is no {source}.", MAT_HINT)
     if source.suffix == ".npz":
         sequences = _from_npz(source)
     elif source.is_dir():
