@@ -16,8 +16,7 @@ from posepipe.errors import UsageError
 from posepipe.pipeline.cli import add_settings, console_for, settings_of
 
 if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.table import Table
+    from rich.console import Console, Group
 
     from posepipe.pipeline.batch import BatchState
     from posepipe.pipeline.settings import RunSettings
@@ -55,7 +54,11 @@ def _batch(args: argparse.Namespace, settings: RunSettings) -> int:
     digest = settings_hash(settings)
     jobs = min(args.jobs or max(1, len(os.sched_getaffinity(0)) // 2), len(items))
     console = console_for(args.json)
-    console.print(f"{len(items)} videos, {jobs} at a time -> {shown(args.out)}", highlight=False, markup=False)
+    console.print(
+        f"{len(items)} video{'s' * (len(items) > 1)}, {jobs} at a time -> {shown(args.out)}",
+        highlight=False,
+        markup=False,
+    )
     began = time.perf_counter()
     with _live(console) as observe:
         state = run_batch(
@@ -106,14 +109,15 @@ def _where(state: BatchState) -> str:
     return f"{done}/{state.items} videos, {state.failed} failed{left}"
 
 
-def _table(state: BatchState) -> Table:
+def _table(state: BatchState) -> Group:
+    from rich.console import Group
     from rich.table import Table
     from rich.text import Text
 
-    table = Table("video", "frames", "of", box=None, pad_edge=False, caption=_where(state), caption_justify="left")
+    table = Table("video", "frames", "of", box=None, pad_edge=False)
     for item, progress in state.running.items():
         table.add_row(Text(shown(item.name)), str(progress.frames), str(progress.expected or "?"))
-    return table
+    return Group(table, Text(_where(state)))  # not a caption, which would be as narrow as the table
 
 
 def _summary(console: Console, state: BatchState, out: Path, seconds: float, as_json: bool) -> None:
