@@ -95,7 +95,7 @@ def run_file(
         recording = stack.enter_context(
             H5Writer(outputs.recording, _header(source, video, settings, camera, runner, hypotheses))
         )
-        caption = Caption(info.fps, settings.lifter, hypotheses, settings.detector, runner.backend)
+        caption = Caption(info.fps, settings.lifter_name, hypotheses, settings.detector, runner.backend)
         picture = stack.enter_context(_Picture(outputs.overlay, info.width, info.height, info.fps, caption, times))
         detector = stack.enter_context(BlazePose())
         if on_start:
@@ -122,7 +122,7 @@ def run_file(
         time.perf_counter() - start,
         times.summary(),
         runner.backend,
-        settings.lifter,
+        settings.lifter_name,
         hypotheses,
         damage.bad_packets,
         damage.cut_short,
@@ -211,7 +211,7 @@ def _header(
         "joint_names": H36M_17.joints,
         "detector": settings.detector,
         "conversion": BLAZEPOSE33_H36M17.name,
-        "lifter": settings.lifter,
+        "lifter": settings.lifter_name,
         "checkpoint_sha256": runner.checkpoint_sha256,
         "backend": runner.backend,
         "hypotheses": hypotheses,

@@ -38,6 +38,11 @@ class RunSettings:
         if self.fov_deg is not None and self.intrinsics is not None:
             raise UsageError("--fov and --intrinsics say the same thing twice.", "Give one of them.")
 
+    @property
+    def lifter_name(self) -> str:
+        """What outputs say: the catalogue name, or the file name of a graph that was given by path."""
+        return Path(self.lifter).name if self.lifter.endswith(".onnx") else self.lifter
+
     def camera(self, width: int, height: int) -> Intrinsics:
         """The intrinsics for a source of this size: given, or assumed."""
         if self.intrinsics is not None:

@@ -2,12 +2,14 @@
 
 import hashlib
 import json
+import shutil
 
 import av
 import numpy as np
 import pytest
 
 from posepipe.__main__ import main
+from posepipe.lifters.catalogue import WEIGHTS
 from posepipe.pipeline.film import film
 from posepipe.pipeline.run import run_file
 from posepipe.pipeline.settings import RunSettings
@@ -177,3 +179,14 @@ def test_two_people_give_one_steady_track(tmp_path):
     assert summary.frames == 12
     assert summary.frames_with_person >= 10
     assert summary.tracks <= 2
+
+
+def test_a_graph_by_path_gives_the_same_bytes_from_any_folder(actor, tmp_path):
+    """The file says which graph made it, not where that lay."""
+    for name in ("one", "two"):
+        shutil.copytree(WEIGHTS, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", "*.md"))
+        graph = str(tmp_path / name / "martinez.onnx")
+        run_file(actor[0], tmp_path / f"out-{name}", RunSettings(lifter=graph, overlay=False, max_frames=3))
+    first, second = (tmp_path / f"out-{name}" / "actor.h5" for name in ("one", "two"))
+    assert first.read_bytes() == second.read_bytes()
+    assert read_h5(first).header["lifter"] == "martinez.onnx"
