@@ -165,8 +165,7 @@ def noise(table: Path) -> None:
     truth = data["keypoints"]
     size = np.sqrt(((truth - truth.mean(1, keepdims=True)) ** 2).sum(-1).mean(-1))
     error = (BLAZEPOSE33_H36M17.points(data["landmarks"]) - truth) / size[:, None, None]
-    share = np.abs(BLAZEPOSE33_H36M17.matrix)
-    confidence = data["visibility"] @ (share / share.sum(1, keepdims=True)).T
+    confidence = data["visibility"] @ BLAZEPOSE33_H36M17.shares.T
     keep = np.linalg.norm(error, axis=-1).mean(-1) < 0.6  # beyond that another thing was tracked, not the person
     np.savez_compressed(
         TABLE,

@@ -6,7 +6,6 @@ The header (safetensors metadata, key "posepipe") is a `Checkpoint`. Reading it 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -80,12 +79,3 @@ def read_header(path: Path) -> Checkpoint:
             f"{path} holds tensors but no posepipe header.", "Convert it with `posepipe import-checkpoint`."
         )
     return parse(metadata["posepipe"], str(path))
-
-
-def sha256(path: Path) -> str:
-    """Hex SHA-256 of a file, read in blocks."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        for block in iter(lambda: file.read(1 << 20), b""):
-            digest.update(block)
-    return digest.hexdigest()

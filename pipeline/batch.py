@@ -21,11 +21,12 @@ from pathlib import Path
 
 from posepipe import __version__
 from posepipe.errors import InputError
+from posepipe.hashing import file_sha256
 from posepipe.pipeline import manifest
 from posepipe.pipeline.backend import graph_of, open_runner
 from posepipe.pipeline.batch_list import WorkItem
 from posepipe.pipeline.batch_worker import Progress, failure, serve
-from posepipe.pipeline.manifest import Entry, file_sha256
+from posepipe.pipeline.manifest import Entry
 from posepipe.pipeline.settings import RunSettings
 from posepipe.pipeline.sink.atomic import output_error
 from posepipe.pipeline.sink.footer import source_sha256

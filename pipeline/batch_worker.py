@@ -8,8 +8,9 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from posepipe.errors import PosepipeError
+from posepipe.hashing import file_sha256
 from posepipe.pipeline.batch_list import WorkItem
-from posepipe.pipeline.manifest import FAILED, NO_PERSON, OK, PARTIAL, Entry, Output, file_sha256
+from posepipe.pipeline.manifest import FAILED, NO_PERSON, OK, PARTIAL, Entry, Output
 from posepipe.pipeline.run import RunSummary, run_file
 from posepipe.pipeline.runner import FrameResult
 from posepipe.pipeline.settings import RunSettings

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping
@@ -99,12 +98,3 @@ def rewrite(folder: Path, entries: Iterable[Entry]) -> None:
     """Replace the manifest by these entries, sorted by input: one line per video, and no torn one."""
     with atomic_path(folder / NAME) as temporary:
         temporary.write_bytes(b"".join(e.line() for e in sorted(entries, key=lambda e: e.input)))
-
-
-def file_sha256(path: Path) -> str:
-    """Of a file's bytes, in hex. Raises OSError."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

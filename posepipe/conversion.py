@@ -40,6 +40,12 @@ class Conversion:
                 matrix[self.target.index(joint), self.source.index(source)] = weight
         return matrix
 
+    @cached_property
+    def shares(self) -> NDArray[np.float32]:
+        """(target joints, source joints): how much each source counts for a joint's confidence; rows add up to 1."""
+        size = np.abs(self.matrix)
+        return size / size.sum(1, keepdims=True)
+
     def points(self, points: NDArray) -> NDArray:
         """(..., J, D) -> (..., 17, D). A joint is NaN when a keypoint that it needs is NaN."""
         finite = np.isfinite(points)
@@ -57,8 +63,7 @@ class Conversion:
                 f"For these there is: {', '.join(fitting) or 'none yet'}.",
             )
         points = self.points(detected.keypoints)
-        share = np.abs(self.matrix) / np.abs(self.matrix).sum(1, keepdims=True)
-        confidence = share @ np.nan_to_num(detected.confidence)
+        confidence = self.shares @ np.nan_to_num(detected.confidence)
         confidence = np.where(np.isfinite(points).all(-1), confidence, 0.0).astype(np.float32)
         return Pose2D(points, np.clip(confidence, 0.0, 1.0), self.target.name)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from posepipe.lifters.checkpoint import read_header, sha256
+from posepipe.hashing import file_sha256
+from posepipe.lifters.checkpoint import read_header
 
 NOTICE = (
     "The data used in this project was obtained from mocap.cs.cmu.edu. The database was created with funding from NSF "
@@ -26,7 +27,7 @@ def model_card(checkpoint: Path, minutes: float, hardware: str) -> str:
     return f"""# {checkpoint.name}
 
 {TITLES.get(header.lifter, header.lifter)}. Input space `{header.space}`, conversion `{header.conversion}`, skeleton
-`{header.skeleton}`, network {header.network}. Weights stored as float16, sha256 `{sha256(checkpoint)}`.
+`{header.skeleton}`, network {header.network}. Weights stored as float16, sha256 `{file_sha256(checkpoint)}`.
 
 **Data.** CMU Graphics Lab Motion Capture Database, subjects 01 02 03 64 131 135 and 32 action clips for training, 05
 for validation, at 30 Hz, seen by virtual cameras (yaw anywhere, pitch -45 to 25 degrees, 1.5 to 10 m, fields of view 35

@@ -22,8 +22,9 @@ import torch
 from torch import nn
 
 from posepipe.errors import CheckpointError
+from posepipe.hashing import file_sha256
 from posepipe.lifters.build import load
-from posepipe.lifters.checkpoint import Checkpoint, sha256
+from posepipe.lifters.checkpoint import Checkpoint
 from posepipe.trt_build.fold import fold_constants
 from posepipe.trt_build.runners.ort import CONTRACT, WEIGHTS, WEIGHTS_SHA256, OrtRunner
 
@@ -128,7 +129,7 @@ def export(checkpoint: Path, out: Path, variant: Mapping[str, Any] | None = None
         raise CheckpointError("The ONNX graph must lie in the folder of its checkpoint.", f"Use {checkpoint.parent}.")
     header, sampler = load(checkpoint, variant)
     model = point_into_checkpoint(export_program(sampler, header), checkpoint)
-    contract = ((CONTRACT, header.to_json()), (WEIGHTS, checkpoint.name), (WEIGHTS_SHA256, sha256(checkpoint)))
+    contract = ((CONTRACT, header.to_json()), (WEIGHTS, checkpoint.name), (WEIGHTS_SHA256, file_sha256(checkpoint)))
     for key, text in contract:
         model.metadata_props.append(onnx.StringStringEntryProto(key=key, value=text))
     temporary = out.with_name(f".{out.name}.tmp")

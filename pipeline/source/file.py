@@ -5,7 +5,6 @@ PyAV and not OpenCV, because OpenCV stops at the first damaged packet without a 
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Generator, Iterator
 from contextlib import suppress
@@ -23,10 +22,10 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from posepipe.errors import InputError
+from posepipe.hashing import file_sha256
 from posepipe.types import Frame
 
 _FALLBACK_FPS = 25.0  # what FFmpeg assumes for containers that say nothing
-_HASH_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -206,7 +205,7 @@ class VideoFile:
             stream.codec_context.name,
             self._orientation.rotation,
             self._orientation.mirrored,
-            _sha256(self.path),
+            file_sha256(self.path),
         )
 
 
@@ -269,12 +268,3 @@ def _fit(image: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]
     canvas = np.zeros((height, width, 3), np.uint8)
     canvas[top : top + inner_height, left : left + inner_width] = cv2.resize(image, (inner_width, inner_height))
     return canvas
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb", buffering=0) as file:
-        buffer = memoryview(bytearray(_HASH_BLOCK))
-        while size := file.readinto(buffer):
-            digest.update(buffer[:size])
-    return digest.hexdigest()

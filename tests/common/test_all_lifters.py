@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from posepipe.errors import CheckpointError, UsageError
+from posepipe.hashing import file_sha256
 from posepipe.lifters.catalogue import LIFTERS
-from posepipe.lifters.checkpoint import read_header, sha256
+from posepipe.lifters.checkpoint import read_header
 from posepipe.noise import NoiseKey
 from posepipe.skeleton import H36M_17
 from posepipe.trt_build.runners.ort import OrtRunner
@@ -158,7 +159,7 @@ def test_arrays_of_another_shape_are_refused_by_name(subject, inputs):
 
 def test_graph_and_weights_belong_together(subject):
     header = read_header(subject.checkpoint)
-    assert subject.runner.checkpoint_sha256 == sha256(subject.checkpoint)
+    assert subject.runner.checkpoint_sha256 == file_sha256(subject.checkpoint)
     assert (subject.contract.lifter, subject.contract.conversion) == (header.lifter, header.conversion)
 
 

@@ -16,6 +16,7 @@ import pytest
 
 from posepipe.__main__ import main
 from posepipe.errors import InputError, UsageError
+from posepipe.hashing import file_sha256
 from posepipe.pipeline import manifest
 from posepipe.pipeline.batch import remove_leftovers, settings_hash
 from posepipe.pipeline.batch_list import work_list
@@ -112,7 +113,7 @@ def test_two_jobs_give_the_same_bytes_and_a_true_manifest(good, reference, tmp_p
     assert [line["input"] for line in lines] == list(GOOD)
     assert [line["status"] for line in lines] == ["ok", "ok", "ok", "no person", "ok"]
     for line in lines:
-        assert line["input_sha256"] == manifest.file_sha256(good / line["input"])
+        assert line["input_sha256"] == file_sha256(good / line["input"])
         assert line["frames"] == 8
         assert {"decode", "detect", "lift", "write", "encode"} <= set(line["stages"])
         assert [o["path"] for o in line["outputs"]] == [
@@ -120,7 +121,7 @@ def test_two_jobs_give_the_same_bytes_and_a_true_manifest(good, reference, tmp_p
         ]
         for output in line["outputs"]:
             assert output["bytes"] == len(reference[output["path"]])
-            assert output["sha256"] == manifest.file_sha256(out / output["path"])
+            assert output["sha256"] == file_sha256(out / output["path"])
 
 
 @pytest.mark.parametrize("lines", [0, 2])

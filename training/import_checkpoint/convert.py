@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from posepipe.errors import CheckpointError, OutputError, UsageError
+from posepipe.hashing import file_sha256
 from posepipe.lifters.authors import Imported, read_pth
 from posepipe.lifters.build import write
-from posepipe.lifters.checkpoint import Checkpoint, sha256
+from posepipe.lifters.checkpoint import Checkpoint
 from posepipe.lifters.variants import fixed_hypotheses, noise_shape
 from posepipe.training.import_checkpoint.statistics import read_statistics
 
@@ -63,7 +64,7 @@ def import_checkpoint(
             raise CheckpointError(f"{name} in {file} holds numbers that are not finite.", "Download the file anew.")
     provenance: dict[str, Any] = {"imported_from": file.name, "system": system, "sha256": _digest(file)}
     if statistics is not None:
-        provenance["statistics_sha256"] = sha256(statistics)
+        provenance["statistics_sha256"] = file_sha256(statistics)
     lifter, network = contract["lifter"], imported.network
     header = Checkpoint(
         network=network,
@@ -145,10 +146,10 @@ def _pth(system: str, file: Path) -> tuple[Imported, dict[str, Any]]:
 def _digest(file: Path) -> str:
     """SHA-256 of a .pth, or of the index of a TensorFlow checkpoint (which holds the checksums of all values)."""
     if file.is_file() and file.suffix not in (".index", ".meta") and ".data-" not in file.name:
-        return sha256(file)
+        return file_sha256(file)
     from posepipe.training.import_checkpoint.tf_bundle import prefix_of
 
-    return sha256(Path(f"{prefix_of(file)}.index"))
+    return file_sha256(Path(f"{prefix_of(file)}.index"))
 
 
 def _write(out: Path, state: dict[str, Tensor], header: Checkpoint) -> None:

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from posepipe.errors import CheckpointError, UsageError
-from posepipe.lifters.checkpoint import Checkpoint, parse, sha256
+from posepipe.hashing import file_sha256
+from posepipe.lifters.checkpoint import Checkpoint, parse
 from posepipe.lifters.variants import MAX_HYPOTHESES
 from posepipe.noise import NoiseKey, normal
 
@@ -51,7 +52,7 @@ class OrtRunner:
         self.contract: Checkpoint = parse(metadata[CONTRACT], str(graph))
         self.checkpoint_sha256 = metadata.get(WEIGHTS_SHA256, "")
         weights = graph.parent / metadata.get(WEIGHTS, "")
-        if sha256(weights) != self.checkpoint_sha256:
+        if file_sha256(weights) != self.checkpoint_sha256:
             raise CheckpointError(f"{graph.name} was made for another version of {weights.name}.", rebuild)
         self.backend = "onnxruntime[cpu]"
 
