@@ -9,23 +9,20 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from posepipe import __version__
-from posepipe.camera import Intrinsics
 from posepipe.conversion import BLAZEPOSE33_H36M17
 from posepipe.pipeline.backend import open_runner
 from posepipe.pipeline.detect.blazepose import BlazePose
 from posepipe.pipeline.lift import check_conversion
+from posepipe.pipeline.recording import header, write_result
 from posepipe.pipeline.render.layout import Caption, compose, picture_size
 from posepipe.pipeline.render.stage import GroundState, update_ground
 from posepipe.pipeline.render.viewpoint import ViewSettings
 from posepipe.pipeline.runner import FrameResult, process
 from posepipe.pipeline.settings import RunSettings
-from posepipe.pipeline.sink.h5 import STATUS_CORRUPT, STATUS_NO_PERSON, STATUS_OK, H5Writer, HeaderValue
+from posepipe.pipeline.sink.h5 import H5Writer
 from posepipe.pipeline.sink.video import VideoWriter
 from posepipe.pipeline.source.file import VideoFile
 from posepipe.pipeline.stats import StageSummary, StageTimes
-from posepipe.skeleton import H36M_17
-from posepipe.trt_build.runners.protocol import Runner
 
 Observer = Callable[[FrameResult], None]
 
@@ -93,7 +90,10 @@ def run_file(
         stack.callback(runner.close)
         check_conversion(runner, conversion.name)
         recording = stack.enter_context(
-            H5Writer(outputs.recording, _header(source, video, settings, camera, runner, hypotheses))
+            H5Writer(
+                outputs.recording,
+                header(source.name, info.sha256, info.fps, settings, settings.lifter_name, camera, runner, hypotheses),
+            )
         )
         caption = Caption(info.fps, settings.lifter_name, hypotheses, settings.detector, runner.backend)
         picture = stack.enter_context(_Picture(outputs.overlay, info.width, info.height, info.fps, caption, times))
@@ -106,7 +106,7 @@ def run_file(
         with closing(results):
             for result in results:
                 with times.measure("write"):
-                    counts.add(result, _write(recording, result))
+                    counts.add(result, write_result(recording, result))
                 picture.draw(result)
                 if on_frame:
                     on_frame(result)
@@ -172,50 +172,3 @@ class _Picture:
 def _expected(frames: int | None, limit: int | None) -> int | None:
     known = [n for n in (frames, limit) if n]
     return min(known) if known else None
-
-
-def _write(recording: H5Writer, result: FrameResult) -> int:
-    """Write one frame and its people; returns how many people."""
-    people = [t for t in result.tracks if t.pose3d is not None and t.hypotheses is not None]
-    status = STATUS_CORRUPT if result.frame.corrupt else STATUS_OK if people else STATUS_NO_PERSON
-    index = recording.frame(result.frame.pts, status)
-    for track in people:
-        assert track.pose3d is not None
-        assert track.hypotheses is not None
-        recording.row(
-            track.id,
-            index,
-            track.pose2d.keypoints,
-            track.pose2d.confidence,
-            track.hypotheses.joints,
-            track.hypotheses.log_weights,
-            track.pose3d.joints,
-            track.pose3d.joint_std,
-            track.pose3d.root,
-        )
-    return len(people)
-
-
-def _header(
-    source: Path, video: VideoFile, settings: RunSettings, camera: Intrinsics, runner: Runner, hypotheses: int
-) -> dict[str, HeaderValue]:
-    info = video.info
-    return {
-        "posepipe_version": __version__,
-        "source": source.name,
-        "source_sha256": info.sha256,
-        "width": info.width,
-        "height": info.height,
-        "fps": float(info.fps),
-        "skeleton": H36M_17.name,
-        "joint_names": H36M_17.joints,
-        "detector": settings.detector,
-        "conversion": BLAZEPOSE33_H36M17.name,
-        "lifter": settings.lifter_name,
-        "checkpoint_sha256": runner.checkpoint_sha256,
-        "backend": runner.backend,
-        "hypotheses": hypotheses,
-        "steps": runner.contract.steps or 0,
-        "seed": settings.seed,
-        "camera": camera.to_json(),
-    }

@@ -14,9 +14,9 @@ from typing import Protocol
 
 from posepipe.camera import Intrinsics
 from posepipe.conversion import Conversion
-from posepipe.pipeline.lift import lift
+from posepipe.pipeline.people import Lifting, people_in
 from posepipe.pipeline.stats import StageTimes
-from posepipe.pipeline.track.continuity import TrackState, assign
+from posepipe.pipeline.track.continuity import TrackState
 from posepipe.prefetch import prefetch
 from posepipe.trt_build.runners.protocol import Runner
 from posepipe.types import Frame, Pose2D, Track
@@ -50,18 +50,14 @@ def process(
     times: StageTimes,
 ) -> Generator[FrameResult, None, None]:
     """Yield a FrameResult per frame, in order. source: the identity of the input in the noise keys."""
-    state = TrackState()
+    how, state = Lifting(runner, conversion, camera, source, seed, hypotheses), TrackState()
     with (
         closing(prefetch(_timed(frames, "decode", times), _DECODED, "decode")) as decoded,
         closing(prefetch(_detected(decoded, detector, times), _DETECTED, "detect")) as detected,
     ):
         for frame, poses in detected:
             with times.measure("lift"):
-                state, ids = assign(state, poses, frame.pts)
-                tracks = tuple(
-                    Track(id=i, pose2d=conversion.pose(p), detected=p) for i, p in zip(ids, poses, strict=True)
-                )
-                tracks = lift(runner, tracks, camera, frame.index, source, seed, hypotheses)
+                state, tracks = people_in(state, frame, poses, how)
             yield FrameResult(frame, tracks)
 
 

@@ -1,0 +1,66 @@
+"""What one frame leaves in the result file, and what its header says; the same for files and for live recordings."""
+
+from __future__ import annotations
+
+from posepipe import __version__
+from posepipe.camera import Intrinsics
+from posepipe.conversion import BLAZEPOSE33_H36M17
+from posepipe.pipeline.runner import FrameResult
+from posepipe.pipeline.settings import RunSettings
+from posepipe.pipeline.sink.h5 import STATUS_CORRUPT, STATUS_NO_PERSON, STATUS_OK, H5Writer, HeaderValue
+from posepipe.skeleton import H36M_17
+from posepipe.trt_build.runners.protocol import Runner
+
+
+def header(
+    source: str,
+    source_sha256: str,
+    fps: float,
+    settings: RunSettings,
+    lifter: str,
+    camera: Intrinsics,
+    runner: Runner,
+    hypotheses: int,
+) -> dict[str, HeaderValue]:
+    """The attributes of a result file. source: its name for people, source_sha256: of its bytes, "" for a camera."""
+    return {
+        "posepipe_version": __version__,
+        "source": source,
+        "source_sha256": source_sha256,
+        "width": camera.width,
+        "height": camera.height,
+        "fps": float(fps),
+        "skeleton": H36M_17.name,
+        "joint_names": H36M_17.joints,
+        "detector": settings.detector,
+        "conversion": BLAZEPOSE33_H36M17.name,
+        "lifter": lifter,
+        "checkpoint_sha256": runner.checkpoint_sha256,
+        "backend": runner.backend,
+        "hypotheses": hypotheses,
+        "steps": runner.contract.steps or 0,
+        "seed": settings.seed,
+        "camera": camera.to_json(),
+    }
+
+
+def write_result(recording: H5Writer, result: FrameResult) -> int:
+    """Write one frame and its people; returns how many people."""
+    people = [t for t in result.tracks if t.pose3d is not None and t.hypotheses is not None]
+    status = STATUS_CORRUPT if result.frame.corrupt else STATUS_OK if people else STATUS_NO_PERSON
+    index = recording.frame(result.frame.pts, status)
+    for track in people:
+        assert track.pose3d is not None
+        assert track.hypotheses is not None
+        recording.row(
+            track.id,
+            index,
+            track.pose2d.keypoints,
+            track.pose2d.confidence,
+            track.hypotheses.joints,
+            track.hypotheses.log_weights,
+            track.pose3d.joints,
+            track.pose3d.joint_std,
+            track.pose3d.root,
+        )
+    return len(people)
