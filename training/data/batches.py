@@ -37,25 +37,53 @@ def stack_frames(clips: Sequence[Clip]) -> Floats:
 
 
 def frame_weights(frames: Floats, radius: float = 0.08, power: float = 0.5, references: int = 4096) -> Floats:
-    """(F,) weights, sum 1, for drawing from frames (F, 17, 3): rare poses more often than common ones.
-
-    weight = density^-power, with the density of a pose, turned to a common heading and hip-centred, by a Gaussian
-    kernel over at most `references` evenly spaced frames; radius: its standard deviation, metres of root mean square
-    joint distance. power 0: every frame alike; 1: evenly over the space of poses, so that a minute of standing still
-    weighs what one frame of it does."""
-    poses = turn(frames - frames[:, :1], -heading(frames)).reshape(len(frames), -1)
+    """(F,) weights, sum 1, for drawing from frames (F, 17, 3): rare poses more often than common ones; see rarity."""
     step = -(-len(frames) // references)
-    known = np.ascontiguousarray(poses[::step])
+    weights = rarity(frames, common_heading(frames[::step]), radius, power)
+    return weights / weights.sum(dtype=np.float64).astype(np.float32)
+
+
+def common_heading(frames: Floats) -> Floats:
+    """(F, 17, 3) -> (F, 51) hip-centred poses that all face the same way: what `rarity` compares."""
+    return np.ascontiguousarray(turn(frames - frames[:, :1], -heading(frames)).reshape(len(frames), -1))
+
+
+def rarity(frames: Floats, known: Floats, radius: float = 0.08, power: float = 0.5) -> Floats:
+    """(F,) weights, at most 1, of frames (F, 17, 3) among known (R, 51), evenly spaced poses of all data by
+    common_heading; a frame's weight depends on no other frame, so a file can be weighed piece by piece.
+
+    weight = density^-power, with the density of a pose by a Gaussian kernel over the known ones; radius: its standard
+    deviation, metres of root mean square joint distance. power 0: every frame alike; 1: evenly over the space of poses,
+    so that a minute of standing still weighs what one frame of it does."""
     known_squared = (known**2).sum(axis=1)
     scale = np.float32(-1 / (2 * frames.shape[1] * radius**2))
     density = np.empty(len(frames), np.float32)
     for start in range(0, len(frames), 2048):
-        part = poses[start : start + 2048]
+        part = common_heading(frames[start : start + 2048])
         squared = (part**2).sum(axis=1)[:, None] + known_squared - 2 * (part @ known.T)
         density[start : start + 2048] = np.exp(scale * np.maximum(squared, 0)).sum(axis=1)
-    # A frame far from all references (they are a subset) counts as alone.
-    weights = np.maximum(density, 1.0) ** -power
-    return weights / weights.sum(dtype=np.float64).astype(np.float32)
+    # A frame far from all known ones (they are a subset) counts as alone.
+    return np.asarray(np.maximum(density, 1.0) ** -power, np.float32)
+
+
+def seen_people(
+    frames: Floats,
+    cumulative: NDArray[np.float64],
+    batch: int,
+    rng: np.random.Generator,
+    *,
+    augmented: bool = True,
+    ranges: AugmentRanges = DEFAULT_AUGMENT,
+    cameras: CameraRanges = DEFAULT_CAMERAS,
+) -> Batch:
+    """Draw batch frames with replacement by their cumulative chances (F,), ending in 1, augment them, and look at each
+    with a camera of its own."""
+    partners = partners_needed(batch, ranges) if augmented else 0
+    rows = np.searchsorted(cumulative, rng.random(batch + partners), side="right")
+    drawn = frames[np.minimum(rows, len(frames) - 1)]
+    poses = augment(drawn[:batch], drawn[batch:], rng, ranges) if augmented else drawn
+    views = sample_views(poses, rng, cameras)
+    return Batch(views.joints, views.rays, views.inside)
 
 
 def batches(
@@ -85,10 +113,5 @@ def batches(
     cumulative /= cumulative[-1]
     done = 0
     while steps is None or done < steps:
-        partners = partners_needed(batch, ranges) if augmented else 0
-        rows = np.searchsorted(cumulative, rng.random(batch + partners), side="right")
-        drawn = frames[np.minimum(rows, len(frames) - 1)]
-        poses = augment(drawn[:batch], drawn[batch:], rng, ranges) if augmented else drawn
-        views = sample_views(poses, rng, cameras)
-        yield Batch(views.joints, views.rays, views.inside)
+        yield seen_people(frames, cumulative, batch, rng, augmented=augmented, ranges=ranges, cameras=cameras)
         done += 1

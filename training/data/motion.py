@@ -22,6 +22,7 @@ from posepipe.errors import InputError, OutputError
 from posepipe.skeleton import H36M_17
 
 FORMAT, VERSION = "posepipe-motion", 1
+BUILD_HINT = "Build it with `posepipe data build`."
 
 
 @dataclass(frozen=True)
@@ -131,18 +132,23 @@ def load_keypoints_2d(path: Path, clip: str) -> tuple[Detections2D, ...]:
         raise InputError(f"Cannot read the 2D keypoints of '{clip}' from {path} ({error}).") from None
 
 
+def check_layout(file: h5py.File, path: Path) -> None:
+    """InputError unless the file is a motion file of this version and skeleton."""
+    if file.attrs.get("format") != FORMAT or file.attrs.get("version") != VERSION:
+        raise InputError(f"{path} is not a {FORMAT} file of version {VERSION}.", BUILD_HINT)
+    if tuple(file.attrs["joint_names"]) != H36M_17.joints:
+        raise InputError(f"{path} has other joints than {H36M_17.name}.", BUILD_HINT)
+
+
 def load_motion(path: Path, split: str | None = None) -> list[Clip]:
     """The clips of a motion file, all or those of one split ("train", "validation"), in the order of their names.
 
     Raises InputError when the file is missing, of another format, damaged, or has no such clips."""
-    hint = "Build it with `posepipe data build`."
+    hint = BUILD_HINT
     clips = []
     try:
         with h5py.File(path, "r") as file:
-            if file.attrs.get("format") != FORMAT or file.attrs.get("version") != VERSION:
-                raise InputError(f"{path} is not a {FORMAT} file of version {VERSION}.", hint)
-            if tuple(file.attrs["joint_names"]) != H36M_17.joints:
-                raise InputError(f"{path} has other joints than {H36M_17.name}.", hint)
+            check_layout(file, path)
             for name, group in file["clips"].items():
                 if split is not None and group.attrs["split"] != split:
                     continue
