@@ -28,6 +28,10 @@ class CheckpointError(PosepipeError):
     """A checkpoint or graph is missing, damaged or made for another skeleton, conversion or network (exit 1)."""
 
 
+class EngineError(PosepipeError):
+    """An engine is missing, damaged, of another machine or version, or cannot be built or captured (exit 1)."""
+
+
 class MissingDependencyError(PosepipeError):
     """An optional library or a system library is not installed (exit 1)."""
 
