@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from posepipe.errors import InputError, UsageError
 from posepipe.lifters.catalogue import DEFAULT, LIFTERS
+from posepipe.pipeline.live.wanted import VIEWS, wants_live
 from posepipe.pipeline.settings import BACKENDS, DETECTORS, RunSettings
 from posepipe.pipeline.stats import StageTimes
 
@@ -48,15 +49,22 @@ def settings_of(args: argparse.Namespace, **more: object) -> RunSettings:
 
 def _run(argv: list[str]) -> int:
     parser = argparse.ArgumentParser("posepipe run", description="A video in; 3D skeletons and a picture of them out.")
-    parser.add_argument("source", type=Path, help="a video file")
+    parser.add_argument("source", help="a video file; a camera's number (0); or rtsp://..., http://...")
     parser.add_argument("-o", "--out", type=Path, default=Path("out"), metavar="DIR")
     add_settings(parser)
     parser.add_argument("--fov", dest="fov_deg", type=float, metavar="DEG", help="field of view of the longer side")
     parser.add_argument("--intrinsics", type=Path, metavar="FILE", help="JSON with fx, fy, cx, cy (width, height)")
+    parser.add_argument("--live", action="store_true", help="play a file as if it were a camera")
+    parser.add_argument("--view", choices=VIEWS, help="watch (default: auto for cameras and streams, none for files)")
+    parser.add_argument("--record", action="store_true", help="live: write files from the first frame on (key r later)")
     args = parser.parse_args(argv)
     settings = settings_of(args, fov_deg=args.fov_deg, intrinsics=args.intrinsics)
+    if wants_live(args):
+        from posepipe.pipeline.cli_live import run_source
+
+        return run_source(args, settings)
     console = console_for(args.json)
-    summary = _with_progress(console, args.source, args.out, settings)
+    summary = _with_progress(console, Path(args.source), args.out, settings)
     _print_summary(console, summary, args.json)
     if summary.frames_with_person == 0:
         where = summary.overlay or summary.recording

@@ -184,7 +184,7 @@ class VideoFile:
         stored = np.asarray(picture.to_ndarray(format="rgb24", width=width, height=picture.height), np.uint8)
         image = self._orientation.apply(stored)
         if self._size is not None and image.shape[1::-1] != self._size:
-            image = _fit(image, *self._size)
+            image = fit_picture(image, *self._size)
         return np.ascontiguousarray(image)
 
     def _describe(self, width: int, height: int) -> VideoInfo:
@@ -261,7 +261,8 @@ def _pixel_aspect(stream: VideoStream) -> float:
     return ratio if 0.2 < ratio < 5 else 1.0
 
 
-def _fit(image: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
+def fit_picture(image: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
+    """Scale (h, w, 3) uint8 into width x height, with black borders where the shape differs."""
     scale = min(width / image.shape[1], height / image.shape[0])
     inner_width, inner_height = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
     left, top = (width - inner_width) // 2, (height - inner_height) // 2

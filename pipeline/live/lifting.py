@@ -1,0 +1,89 @@
+"""The lift stage: people of a frame, by the lifter that is wanted at the moment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from posepipe.camera import Intrinsics
+from posepipe.conversion import BLAZEPOSE33_H36M17
+from posepipe.lifters.catalogue import LIFTERS
+from posepipe.pipeline.backend import open_runner
+from posepipe.pipeline.lift import check_conversion
+from posepipe.pipeline.live.controls import Controls
+from posepipe.pipeline.people import Lifting, people_in
+from posepipe.pipeline.runner import FrameResult
+from posepipe.pipeline.settings import RunSettings
+from posepipe.pipeline.track.continuity import TrackState
+from posepipe.trt_build.runners.protocol import Runner
+from posepipe.types import Frame, Pose2D
+
+
+@dataclass(frozen=True)
+class Made:
+    """How a result was made. settings: with the lifter that was in use."""
+
+    settings: RunSettings
+    runner: Runner
+    camera: Intrinsics
+    hypotheses: int
+
+    @property
+    def fixed(self) -> bool:
+        """Whether the lifter cannot give another number of hypotheses."""
+        return self.runner.contract.fixed_hypotheses is not None
+
+
+class Lifter(Protocol):
+    """What the lift thread calls, one frame after the other."""
+
+    made: Made
+
+    def lift(self, frame: Frame, poses: Sequence[Pose2D], wanted: Controls) -> FrameResult: ...
+
+    def close(self) -> None: ...
+
+
+class LiftStage:
+    """The real one: keeps what identity needs from frame to frame, and the loaded lifter.
+
+    source: the identity of the input in the noise keys. Raises what open_runner raises, also from lift(), when another
+    lifter is wanted and does not load."""
+
+    def __init__(self, settings: RunSettings, camera: Intrinsics, source: str) -> None:
+        self._source = source
+        self._state = TrackState()
+        self._open(settings, camera)
+
+    def lift(self, frame: Frame, poses: Sequence[Pose2D], wanted: Controls) -> FrameResult:
+        if wanted.lifter != self.made.settings.lifter:
+            self.close()
+            self._open(replace(self.made.settings, lifter=wanted.lifter, hypotheses=None), self.made.camera)
+        number = wanted.hypotheses
+        if number is not None and number != self.made.hypotheses and not self.made.fixed:
+            self.made = replace(self.made, hypotheses=number)
+        how = Lifting(
+            self.made.runner,
+            BLAZEPOSE33_H36M17,
+            self.made.camera,
+            self._source,
+            self.made.settings.seed,
+            self.made.hypotheses,
+        )
+        self._state, tracks = people_in(self._state, frame, poses, how)
+        return FrameResult(frame, tracks)
+
+    def close(self) -> None:
+        self.made.runner.close()
+
+    def _open(self, settings: RunSettings, camera: Intrinsics) -> None:
+        runner, hypotheses = open_runner(settings)
+        check_conversion(runner, BLAZEPOSE33_H36M17.name)
+        self.made = Made(settings, runner, camera, hypotheses)
+
+
+def usable_lifters(first: str) -> tuple[str, ...]:
+    """Names of the lifters that can be switched to: all with shipped graphs, and the one in use."""
+    names = tuple(e.name for e in LIFTERS if e.graph_path.is_file())
+    return names if first in names else (first, *names)
