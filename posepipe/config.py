@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from types import NoneType, UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from posepipe.errors import InputError
+from posepipe.errors import InputError, UsageError
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -29,23 +31,15 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def from_mapping(data: dict[str, Any], kind: type[T], where: str) -> T:
-    """A mapping -> the dataclass `kind`, checked; int is accepted for float."""
+    """A mapping -> the dataclass `kind`, checked; int is accepted for float, a list for a tuple, and only the listed
+    values for a Literal."""
     hints = get_type_hints(kind)
     fields = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    values = {}
     for key, value in data.items():
         if key not in fields:
-            near = difflib.get_close_matches(key, fields, 1)
-            raise InputError(
-                f"{where}: unknown key '{key}'.",
-                f"Did you mean '{near[0]}'?" if near else f"Known: {', '.join(fields)}.",
-            )
-        wanted = hints[key]
-        if wanted is float and isinstance(value, int) and not isinstance(value, bool):
-            data = {**data, key: float(value)}
-        elif isinstance(wanted, type) and (
-            not isinstance(value, wanted) or (wanted is int and isinstance(value, bool))
-        ):
-            raise InputError(f"{where}: '{key}' must be a {wanted.__name__}, not {value!r}.")
+            raise InputError(f"{where}: unknown key '{key}'.", _nearest(key, fields))
+        values[key] = _checked(value, hints[key], f"{where}: '{key}'")
     missing = [
         n
         for n, f in fields.items()
@@ -53,4 +47,61 @@ def from_mapping(data: dict[str, Any], kind: type[T], where: str) -> T:
     ]
     if missing:
         raise InputError(f"{where}: missing {', '.join(missing)}.")
-    return kind(**data)
+    return kind(**values)
+
+
+def overridden(data: dict[str, Any], assignments: Sequence[str], kind: type) -> dict[str, Any]:
+    """data with `key=value` texts from a command line laid over it. A value is read as TOML where the field is not
+    text; from_mapping then checks it. Raises UsageError for a text without `=` or an unknown key."""
+    hints = get_type_hints(kind)
+    result = dict(data)
+    for text in assignments:
+        key, equals, value = text.partition("=")
+        key = key.strip()
+        if not equals:
+            raise UsageError(f"--set {text} is not key=value.")
+        if key not in hints:
+            raise UsageError(f"--set {text}: unknown key '{key}'.", _nearest(key, hints))
+        result[key] = value if _takes_text(hints[key]) else _toml_value(value)
+    return result
+
+
+def _toml_value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text.strip()}")["value"]
+    except ValueError:
+        return {"True": True, "False": False}.get(text.strip(), text)
+
+
+def _nearest(key: str, known: Iterable[str]) -> str:
+    names = list(known)
+    near = difflib.get_close_matches(key, names, 1)
+    return f"Did you mean '{near[0]}'?" if near else f"Known: {', '.join(names)}."
+
+
+def _takes_text(wanted: Any) -> bool:
+    return wanted is str or any(part is str or isinstance(part, str) for part in get_args(wanted))
+
+
+def _checked(value: Any, wanted: Any, where: str) -> Any:
+    origin, parts = get_origin(wanted), get_args(wanted)
+    if origin is Literal:
+        if value not in parts:
+            raise InputError(f"{where} must be one of {', '.join(map(repr, parts))}, not {value!r}.")
+        return value
+    if origin in (Union, UnionType):
+        if value is None and NoneType in parts:
+            return None
+        return _checked(value, next(part for part in parts if part is not NoneType), where)
+    if origin is tuple:
+        if not isinstance(value, (list, tuple)):
+            raise InputError(f"{where} must be a list, not {value!r}.")
+        if parts[-1] is not ... and len(value) != len(parts):
+            raise InputError(f"{where} must be a list of {len(parts)}, not {value!r}.")
+        kinds = [parts[0]] * len(value) if parts[-1] is ... else parts
+        return tuple(_checked(item, kind, where) for item, kind in zip(value, kinds, strict=True))
+    if wanted is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(wanted, type) and (not isinstance(value, wanted) or (wanted is int and isinstance(value, bool))):
+        raise InputError(f"{where} must be a {wanted.__name__}, not {value!r}.")
+    return value

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from posepipe.errors import InputError, MissingDependencyError
+from posepipe.errors import MissingDependencyError, UsageError
 
 
 def main(verb: str, argv: list[str]) -> int:
@@ -15,36 +15,46 @@ def main(verb: str, argv: list[str]) -> int:
 def _train(argv: list[str]) -> int:
     parser = argparse.ArgumentParser("posepipe train", description="Train a lifter by a recipe.")
     parser.add_argument("recipe", type=Path, help="a TOML file, e.g. configs/train/martinez_cmu.toml")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="assignments")
+    parser.add_argument("--resume", action="store_true", help="go on from the state of the run that was stopped")
+    parser.add_argument("--state", type=Path, metavar="FILE", help="default: runs/<name of out>.state.safetensors")
+    parser.add_argument("--max-minutes", type=float, metavar="M", help="stop in time, with the best weights so far")
+    parser.add_argument("--accelerator", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--devices", type=int, default=1, metavar="N", help="of several, each computes a batch (DDP)")
     args = parser.parse_args(argv)
+    if args.max_minutes is not None and not 0 < args.max_minutes < 1e6:
+        raise UsageError(f"--max-minutes {args.max_minutes:g} is not possible.", "Give a number above 0.")
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from posepipe.config import from_mapping, read_toml
+    from posepipe.training.recipes import read_config
 
-    data = read_toml(args.recipe)
-    recipe = data.get("recipe")
-    if recipe == "martinez":
-        from posepipe.training.recipes import martinez as module
+    module, config = read_config(args.recipe, args.assignments)
+    from posepipe.training.session import open_session
 
-        config = from_mapping(data, module.MartinezConfig, str(args.recipe))
-    elif recipe == "mdn":
-        from posepipe.training.recipes import mdn as module  # type: ignore[no-redef]
-
-        config = from_mapping(data, module.MdnConfig, str(args.recipe))  # type: ignore[attr-defined]
-    else:
-        raise InputError(f"{args.recipe}: unknown recipe {recipe!r}.", "Known: 'martinez', 'mdn'.")
     console = Console()
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        task = progress.add_task(recipe, total=config.steps)
+        task = progress.add_task(config.recipe, total=None)
 
-        def report(step: int, text: str) -> None:
-            progress.update(task, completed=step + 1, description=f"{recipe} {step + 1}/{config.steps} {text}")
-            if text.startswith("validation") or (not console.is_terminal and step % 500 == 0):
-                progress.console.print(f"{recipe} {step + 1}/{config.steps} {text}", highlight=False, soft_wrap=True)
+        def report(done: int, steps: int, text: str) -> None:
+            text = f"{config.recipe} {done}/{steps} {text}"
+            progress.update(task, completed=done, total=steps, description=text)
+            if "validation" in text or (not console.is_terminal and (done % 500 == 1 or done == steps)):
+                progress.console.print(text, highlight=False, soft_wrap=True)
 
-        metrics = module.train(config, report)
-    console.print(f"wrote {config.out}: {metrics}", highlight=False, soft_wrap=True)
+        session = open_session(
+            config,
+            state=args.state,
+            resume=args.resume,
+            max_minutes=args.max_minutes,
+            accelerator=args.accelerator,
+            devices=args.devices,
+            report=report,
+        )
+        metrics = module.train(config, session)
+    if session.rank == 0:
+        console.print(f"wrote {config.out}: {metrics}", highlight=False, soft_wrap=True)
     return 0
 
 

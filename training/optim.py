@@ -1,8 +1,7 @@
-"""The few pieces of a training loop that recipes share: schedule, averaged weights, progress."""
+"""Two pieces of every training loop: averaged weights and a stopwatch."""
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,15 +10,9 @@ import torch
 from torch import nn
 
 
-def cosine_rate(step: int, steps: int, peak: float, warm_up: int = 200) -> float:
-    """Learning rate: linear warm-up, then a half cosine down to 0 at the last step."""
-    if step < warm_up:
-        return peak * (step + 1) / warm_up
-    return peak * 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(steps - warm_up, 1)))
-
-
 class AveragedWeights:
-    """Exponential moving average of parameters and float buffers; what is evaluated and shipped."""
+    """Exponential moving average of parameters and float buffers; what is evaluated and shipped. decay 0: the weights
+    as they are."""
 
     def __init__(self, module: nn.Module, decay: float) -> None:
         self.decay = decay
@@ -48,12 +41,17 @@ class AveragedWeights:
 
 
 class Throughput:
-    """Samples per second since the start, and the time left."""
+    """Samples per second since the start (of this process: a resumed run counts from where it went on), and the time
+    left."""
 
-    def __init__(self, steps: int, batch: int) -> None:
-        self.steps, self.batch, self.start = steps, batch, time.perf_counter()
+    def __init__(self, steps: int, batch: int, done: int = 0) -> None:
+        self.steps, self.batch, self.done, self.start = steps, batch, done, time.perf_counter()
+
+    def per_second(self, step: int) -> float:
+        """Samples, after `step` is done."""
+        return (step + 1 - self.done) * self.batch / max(time.perf_counter() - self.start, 1e-9)
 
     def text(self, step: int) -> str:
-        seconds = time.perf_counter() - self.start
-        rate = (step + 1) / max(seconds, 1e-9)
-        return f"{rate * self.batch:,.0f} samples/s, {(self.steps - step - 1) / max(rate, 1e-9) / 60:.1f} min left"
+        rate = self.per_second(step)
+        left = (self.steps - step - 1) * self.batch / max(rate, 1e-9)
+        return f"{rate:,.0f} samples/s, {left / 60:.1f} min left"

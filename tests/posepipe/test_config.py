@@ -74,13 +74,13 @@ def test_the_mapping_given_is_not_changed():
 
 
 def test_every_shipped_configuration_fits_its_recipe():
-    martinez = pytest.importorskip("posepipe.training.recipes.martinez")
-    mdn = pytest.importorskip("posepipe.training.recipes.mdn")
-    kinds = {"martinez": martinez.MartinezConfig, "mdn": mdn.MdnConfig}
+    pytest.importorskip("torch")
+    from posepipe.training.recipes import read_config
+
     root = Path(__file__).parents[2]
     files = sorted((root / "configs" / "train").glob("*.toml"))
     assert files
     for path in files:
         command = f"# posepipe train {path.relative_to(root)}"
         assert path.read_text(encoding="utf-8").splitlines()[0] == command, "the first line is the command that runs it"
-        load(path, kinds[read_toml(path)["recipe"]])
+        read_config(path)

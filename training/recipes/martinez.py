@@ -1,96 +1,115 @@
-"""Train the residual linear lifter (Martinez et al. 2017) on mocap seen by virtual cameras.
+"""Train the residual linear lifter (Martinez et al. 2017).
 
-    posepipe train configs/train/martinez_cmu.toml
+    posepipe train configs/train/martinez_cmu.toml          what is shipped: mocap seen by virtual cameras
+    posepipe train configs/train/martinez_published.toml    the paper's settings on Human3.6M
 
-Departures from the paper, all in the configuration: confidences as input, MPJPE instead of squared error, AdamW with a
-cosine schedule, averaged weights, no max-norm. `max_norm = true`, `loss = "mse"`, `dropout = 0.5` are the paper's.
+Departures of the first, all in the configuration: confidences as input, MPJPE instead of squared error, AdamW with a
+cosine schedule, averaged weights, no max-norm.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from posepipe.lifters.build import save
 from posepipe.lifters.checkpoint import Checkpoint
 from posepipe.lifters.codec import OutputCodec
 from posepipe.lifters.martinez.sampler import MartinezSampler
-from posepipe.training.optim import AveragedWeights, Throughput, cosine_rate
-from posepipe.training.recipes.supply import Validation, training_batches, validation_batches
+from posepipe.lifters.mdn.sampler import MdnSampler
+from posepipe.training.recipes.supply import Sample, Validation, training_source, validation_set, with_steps
+from posepipe.training.run import Metrics, Run, set_rate, torch_seed
+from posepipe.training.run_config import RunConfig
+from posepipe.training.schedules import cosine, exponential
+from posepipe.training.session import Session
 from posepipe.training.validate import score
 
 
-@dataclass(frozen=True)
-class MartinezConfig:
-    """data: motion file of `posepipe data build`. out: the checkpoint to write. steps x batch samples are seen."""
+@dataclass(frozen=True, kw_only=True)
+class Config(RunConfig):
+    """joints: which of the 17 the network sees. use_confidence: give it confidences too. flip: average with the
+    mirrored input at test time. schedule "exponential": x decay every decay_steps, without stairs, as published."""
 
-    recipe: str
-    data: str
-    out: str
-    conversion: str = "blazepose33-h36m17@1"
     width: int = 1024
     blocks: int = 2
     dropout: float = 0.0
     max_norm: bool = False
     flip: bool = True
-    loss: str = "mpjpe"
-    steps: int = 8000
-    batch: int = 1024
-    rate: float = 1e-3
+    joints: tuple[int, ...] = tuple(range(17))
+    use_confidence: bool = True
+    loss: Literal["mpjpe", "mse"] = "mpjpe"
+    schedule: Literal["cosine", "exponential"] = "cosine"
+    decay: float = 0.96
+    decay_steps: int = 100_000
     weight_decay: float = 1e-3
-    average: float = 0.999
-    bf16: bool = True
-    seed: int = 0
-    threads: int = 2
-    validate_every: int = 2000
 
 
-def train(config: MartinezConfig, report: Callable[[int, str], None]) -> dict[str, dict[str, float]]:
-    """Run the recipe; `report(step, text)` is called often. Writes config.out and returns the validation metrics."""
-    torch.manual_seed(config.seed)
-    torch.set_num_threads(config.threads)
-    validation = validation_batches(Path(config.data))
-    network = {key: getattr(config, key) for key in ("width", "blocks", "dropout", "max_norm")}
-    header = Checkpoint(
-        "martinez", {**network, "flip": config.flip}, "person", config.conversion, (), 1, fixed_hypotheses=1
-    )
+def train(config: Config, session: Session) -> Metrics:
+    """Run the recipe. Writes config.out and returns the validation metrics."""
+    fabric = session.fabric
+    torch.manual_seed(torch_seed(config.seed, 0, 2**32 - 1))
+    source = training_source(config, session.rank)
+    config = with_steps(config, source, fabric.world_size)
+    validation = validation_set(config)
+    header = header_of(config)
     sampler = MartinezSampler(**header.network)
-    with training_batches(Path(config.data), config.batch, config.seed) as stream:
-        standardise(sampler, stream)
-        optimiser = torch.optim.AdamW(sampler.parameters(), config.rate, weight_decay=config.weight_decay)
-        average, speed = AveragedWeights(sampler, config.average), Throughput(config.steps, config.batch)
-        for step in range(config.steps):
-            for group in optimiser.param_groups:
-                group["lr"] = cosine_rate(step, config.steps, config.rate)
-            keypoints, confidence, joints = next(stream)
-            with torch.autocast("cpu", torch.bfloat16, enabled=config.bf16):
-                z = sampler.net(sampler.input(keypoints, confidence))
-            loss = pose_loss(config.loss, sampler.output(z.float()), joints, z.float(), sampler.output)
+    standardise(sampler, source.first(20))
+    sampler.to(session.device)
+    net, optimiser = session.setup(
+        config, sampler.net, torch.optim.AdamW(sampler.parameters(), config.rate, weight_decay=config.weight_decay)
+    )
+    run = Run(config, session, sampler, [optimiser])
+    sampler.train()
+    with source.from_step(run.start, session.rank) as stream:
+        for step in run.steps():
+            set_rate(optimiser, rate(config, step))
+            keypoints, confidence, joints = session.to_device(next(stream))
+            z = net(sampler.input(keypoints, confidence))
+            loss = pose_loss(config.loss, sampler.output(z), joints, z, sampler.output)
             optimiser.zero_grad()
-            loss.backward()
+            fabric.backward(loss)
+            if config.clip:
+                fabric.clip_gradients(net, optimiser, max_norm=config.clip, error_if_nonfinite=False)
             optimiser.step()
-            average.update(sampler, step)
-            if step % 50 == 0:
-                report(step, f"loss {loss.item():.4f}, {speed.text(step)}")
-            if (step + 1) % config.validate_every == 0 or step + 1 == config.steps:
-                with average.applied(sampler):
+            run.after(step, loss=loss)
+            if run.due(step):
+                with run.averaged():
                     metrics = evaluate(sampler, validation)
-                report(step, f"validation {metrics}")
-    sampler.load_state_dict(average.values)
-    sampler.eval()
-    header = with_results(header, sampler, validation, metrics, asdict(config))
-    save(Path(config.out), sampler, header)
-    return metrics
+                run.validated(step, metrics, metrics["detector_noise_2d"]["mpjpe"])
+    if run.finish():
+        residual = residual_std(sampler, validation)
+        completed = {**header.__dict__, "residual_std": residual, "provenance": run.provenance()}
+        save(Path(config.out), sampler, Checkpoint(**completed))
+    return run.metrics
 
 
-def standardise(sampler: MartinezSampler, stream: Iterator[tuple[Tensor, Tensor, Tensor]]) -> None:
-    """Fill the codecs' means and deviations from the first batches."""
-    drawn = [next(stream) for _ in range(20)]
-    keypoints, confidence, joints = (torch.cat(parts) for parts in zip(*drawn, strict=True))
+def header_of(config: Config) -> Checkpoint:
+    """The contract of the weights to come. What is the sampler's default is left out."""
+    network = {key: getattr(config, key) for key in ("width", "blocks", "dropout", "max_norm", "flip")}
+    if config.joints != tuple(range(17)):
+        network["joints"] = list(config.joints)
+    if not config.use_confidence:
+        network["use_confidence"] = False
+    return Checkpoint("martinez", network, config.space, config.conversion, (), 1, fixed_hypotheses=1)
+
+
+def rate(config: Config, step: int) -> float:
+    """The learning rate of a step."""
+    if config.schedule == "exponential":
+        return exponential(step, config.rate, config.decay, config.decay_steps)
+    return cosine(step, config.steps, config.rate)
+
+
+@torch.no_grad()
+def standardise(sampler: MartinezSampler | MdnSampler, drawn: Sample) -> None:
+    """Fill the codecs' means and deviations from some of the data."""
+    keypoints, confidence, joints = drawn
+    keypoints, confidence = (values[:, sampler.input.joints] for values in (keypoints, confidence))
     seen = (confidence > 0)[..., None]
     count = seen.sum(0)
     mean = torch.where(seen, keypoints, 0).sum(0) / count
@@ -109,24 +128,21 @@ def pose_loss(kind: str, pose: Tensor, joints: Tensor, z: Tensor, codec: OutputC
 
 
 @torch.no_grad()
-def evaluate(sampler: MartinezSampler, validation: Validation) -> dict[str, dict[str, float]]:
-    """Metrics of the averaged weights with exact and with noisy 2D."""
+def evaluate(sampler: MartinezSampler, validation: Validation) -> Metrics:
+    """Metrics with exact and with noisy 2D."""
+    device = sampler.input.mean.device
 
-    def sample(keypoints, confidence):  # type: ignore[no-untyped-def]
-        pose = sampler.pose(torch.from_numpy(keypoints), torch.from_numpy(confidence))
+    def sample(keypoints: NDArray, confidence: NDArray) -> tuple[NDArray, NDArray]:
+        pose = sampler.pose(torch.from_numpy(keypoints).to(device), torch.from_numpy(confidence).to(device)).cpu()
         return pose[:, None].numpy(), torch.zeros(len(pose), 1).numpy()
 
     return {"gt_2d": score(sample, validation.exact), "detector_noise_2d": score(sample, validation.noisy)}
 
 
 @torch.no_grad()
-def with_results(
-    header: Checkpoint, sampler: MartinezSampler, validation: Validation, metrics: dict, config: dict
-) -> Checkpoint:
-    """The header completed with the RMS error per joint under detector noise and with what made the weights."""
+def residual_std(sampler: MartinezSampler, validation: Validation) -> tuple[float, ...]:
+    """(17) the RMS error per joint on the noisy validation data, metres."""
     batch = validation.noisy
     pose = sampler.pose(torch.from_numpy(batch.keypoints), torch.from_numpy(batch.confidence))
     error = (pose - torch.from_numpy(batch.joints)).norm(dim=-1)
-    residual = tuple(round(float(v), 5) for v in error.pow(2).mean(0).sqrt())
-    fields = {**header.__dict__, "residual_std": residual, "provenance": {"config": config, "metrics": metrics}}
-    return Checkpoint(**fields)
+    return tuple(round(float(v), 5) for v in error.pow(2).mean(0).sqrt())

@@ -1,0 +1,59 @@
+"""The settings that every recipe has. A recipe's own `Config` adds its network and losses, and its published values."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+# They change where things go or how fast, not what comes out.
+_HARMLESS = ("out", "log_dir", "log_every", "save_every", "threads", "workers")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """recipe: one of recipes.RECIPES. data: motion file of `posepipe data build`. out: the checkpoint to write.
+
+    keypoints: "virtual" draws frames, augments them and looks at them with virtual cameras through the detector's noise
+    (`person` space); anything else goes through the frames as the data set's own cameras saw them, with these
+    keypoints: "gt" (exact projections) or a detector of the file (`screen` space).
+    steps x batch x devices samples are seen; epochs > 0, for recorded keypoints, sets steps instead: passes over them.
+    clip: largest norm of the gradient, 0 for any. average: decay of the averaged weights (EMA), 0 for none.
+    keep: weights with the best validation, or the last. memory_mb: of frames held; a larger file is read as training
+    goes on. workers: threads that make batches. log_dir: of TensorBoard's files, none by default.
+    """
+
+    recipe: str
+    data: str
+    out: str
+    keypoints: str = "virtual"
+    conversion: str = "blazepose33-h36m17@1"
+    steps: int = 8000
+    epochs: int = 0
+    batch: int = 1024
+    rate: float = 1e-3
+    clip: float = 0.0
+    average: float = 0.999
+    precision: Literal["32-true", "bf16-mixed"] = "bf16-mixed"
+    compile: bool = False
+    seed: int = 0
+    threads: int = 2
+    workers: int = 1
+    memory_mb: int = 2048
+    validate_every: int = 2000
+    validation_frames: int = 20_000
+    save_every: int = 500
+    keep: Literal["best", "last"] = "best"
+    log_every: int = 50
+    log_dir: str | None = None
+
+    @property
+    def space(self) -> str:
+        """The input space that these keypoints are in."""
+        return "person" if self.keypoints == "virtual" else "screen"
+
+    def decisive(self) -> dict[str, Any]:
+        """What a state must agree in to be resumed: all that the loss curve depends on, with the size of the data."""
+        values = {key: value for key, value in asdict(self).items() if key not in _HARMLESS}
+        data = Path(self.data)
+        return {**values, "data_bytes": data.stat().st_size if data.exists() else 0}
