@@ -20,6 +20,7 @@ from posepipe.skeleton import H36M_17, MPII_16
 from posepipe.training.data.clean import check_person, resample
 from posepipe.training.data.layouts import H36M_32_TO_17, Z_UP_TO_Y_UP, clip_name, to_y_up
 from posepipe.training.data.motion import Clip, Detections2D, RecordedCamera
+from posepipe.training.data.resection import resect
 from posepipe.training.data.safe_npz import read_npz
 
 FPS = 50.0
@@ -39,8 +40,9 @@ H5_HINT = (
 )
 
 
-def npz_clips(source: Path, fps: float | None = None) -> tuple[list[Clip], list[str]]:
-    """data_3d_h36m.npz (or its folder), and data_2d_h36m_*.npz beside it -> clips by subject and action, and remarks.
+def npz_clips(source: Path, fps: float | None = None) -> tuple[list[Clip], list[RecordedCamera], list[str]]:
+    """data_3d_h36m.npz (or its folder), and data_2d_h36m_*.npz beside it -> clips by subject and action, cameras,
+    remarks. The files bring no cameras; they are found from the exact keypoints (data_2d_h36m_gt.npz).
 
     fps None: the source's 50. Raises InputError naming what is missing, of another shape, or not finite."""
     source = Path(source)
@@ -65,7 +67,29 @@ def npz_clips(source: Path, fps: float | None = None) -> tuple[list[Clip], list[
                 for camera, points in enumerate(_views(tree, subject, action, detector))
             ]
             clips.append(_clip(joints, subject, action, f"{path.name}:{subject}/{action}", where, fps, seen))
-    return _some(clips, path, NPZ_HINT), notes
+    cameras, unknown = _resected(clips)
+    if unknown:
+        notes.append(f"no cameras for {', '.join(unknown)}: the gt keypoints are not projections of the joints")
+    return _some(clips, path, NPZ_HINT), cameras, notes
+
+
+def _resected(clips: list[Clip]) -> tuple[list[RecordedCamera], list[str]]:
+    """The cameras of all subjects with exact keypoints, and the names of those that these do not determine."""
+    found: dict[tuple[str, str], list[tuple[NDArray, NDArray]]] = {}
+    for clip in clips:
+        for seen in clip.keypoints_2d:
+            if seen.detector == "gt":
+                pair = clip.joints.reshape(-1, 3), seen.points.reshape(-1, 2)
+                found.setdefault((clip.subject, seen.camera), []).append(pair)
+    cameras, unknown = [], []
+    for (subject, name), pairs in found.items():
+        world, pixels = (np.concatenate(part) for part in zip(*pairs, strict=True))
+        camera = resect(subject, name, world, pixels)
+        if camera is None:
+            unknown.append(f"{subject}/{name}")
+        else:
+            cameras.append(camera)
+    return cameras, unknown
 
 
 def h5_clips(source: Path, fps: float | None = None) -> tuple[list[Clip], list[RecordedCamera], list[str]]:

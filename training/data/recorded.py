@@ -20,6 +20,7 @@ from posepipe.skeleton import H36M_17, MPII_16
 from posepipe.training.data.batches import Floats
 from posepipe.training.data.frame_pool import Arrays, Blocks, FramePool
 from posepipe.training.data.motion import RecordedCamera
+from posepipe.training.data.resection import project_recorded
 from posepipe.training.data.stream import Piece, open_motion, pieces, read_joints
 
 # Width and height of Human3.6M's cameras; others are taken to have their principal point in the middle.
@@ -81,17 +82,6 @@ def read_cameras(file: h5py.File) -> dict[tuple[str, str], RecordedCamera]:
 
 
 _CAMERA = ("rotation", "centre", "focal", "principal", "radial", "tangential")
-
-
-def project_recorded(joints: NDArray, camera: RecordedCamera) -> NDArray[np.float64]:
-    """(..., 3) metres in the camera frame -> (..., 2) pixels, with the lens: x (1 + k1 r2 + k2 r4 + k3 r6 + 2 p1 y +
-    2 p2 x) + p2 r2 and likewise y with p1, Human3.6M's own form of the usual radial and tangential distortion."""
-    xy = np.asarray(joints[..., :2], np.float64) / joints[..., 2:]
-    r2 = (xy**2).sum(-1)
-    k1, k2, k3 = camera.radial
-    p1, p2 = camera.tangential
-    bend = 1 + r2 * (k1 + r2 * (k2 + r2 * k3)) + 2 * (p1 * xy[..., 1] + p2 * xy[..., 0])
-    return (xy * bend[..., None] + r2[..., None] * np.array([p2, p1])) * camera.focal + camera.principal
 
 
 def _cameras_of(

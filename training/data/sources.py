@@ -51,7 +51,7 @@ def build(
     if kind == "positions-npz":
         return build_positions(source, out, fps or 30), []
     if kind == "h36m-npz":
-        (clips, notes), notice = h36m.npz_clips(source, fps), h36m.NOTICE
+        (clips, cameras, notes), notice = h36m.npz_clips(source, fps), h36m.NOTICE
     elif kind == "h36m-h5":
         (clips, cameras, notes), notice = h36m.h5_clips(source, fps), h36m.NOTICE
     elif kind == "3dhp-test":
