@@ -100,3 +100,30 @@ def authors() -> Path:
     if not folder.is_dir():
         pytest.skip("needs ../shared/fixtures")
     return folder
+
+
+# H36M-17, metres, y up: a person with the arms out, facing +z
+_T_POSE = np.array(
+    [
+        *((0, 0.9, 0), (-0.1, 0.9, 0), (-0.1, 0.5, 0.02), (-0.1, 0.1, 0), (0.1, 0.9, 0), (0.1, 0.5, 0.03)),
+        *((0.1, 0.1, 0), (0, 1.1, 0), (0, 1.35, 0), (0, 1.5, 0.08), (0, 1.6, 0), (0.2, 1.35, 0), (0.5, 1.35, 0)),
+        *((0.75, 1.35, 0), (-0.2, 1.35, 0), (-0.5, 1.35, 0), (-0.75, 1.35, 0)),
+    ]
+)
+
+
+@pytest.fixture(name="people", scope="session")
+def _people() -> Callable[[int, int], np.ndarray]:
+    """(count, seed) -> (count, 17, 3) float32 people in somewhat different poses, standing about."""
+
+    def people(count: int, seed: int = 0) -> np.ndarray:
+        rng = np.random.default_rng(seed)
+        yaw = rng.uniform(-np.pi, np.pi, count)
+        pose = _T_POSE + rng.normal(0, 0.04, (count, 17, 3))
+        turn = np.zeros((count, 3, 3))
+        turn[:, 0, 0], turn[:, 2, 2], turn[:, 1, 1] = np.cos(yaw), np.cos(yaw), 1
+        turn[:, 0, 2], turn[:, 2, 0] = np.sin(yaw), -np.sin(yaw)
+        walked = rng.uniform(-1, 1, (count, 1, 3)) * [1, 0, 1]
+        return (pose @ turn + walked).astype(np.float32)
+
+    return people

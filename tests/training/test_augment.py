@@ -13,6 +13,7 @@ from posepipe.training.augment import (
     UPPER,
     AugmentRanges,
     augment,
+    exchange_limbs,
     heading,
     leg_distance,
     mirror,
@@ -117,14 +118,14 @@ def test_hands_in_a_leg_and_broken_backs_are_refused() -> None:
 
 
 def test_augment_stays_in_its_ranges() -> None:
-    ranges = AugmentRanges(mirror=0.0, height=(0.9, 1.1), limb=0.0, recombine=0.0)
+    ranges = AugmentRanges(mirror=0.0, height=(0.9, 1.1), limb=0.0, recombine=0.0, exchange=0.0)
     joints = people(500)
     result = augment(joints, joints[:0], np.random.default_rng(3), ranges)
     ratio = lengths(result) / lengths(joints)
     np.testing.assert_allclose(ratio, ratio[:, :1] * np.ones(16), rtol=1e-4)
     assert 0.899 < ratio.min() < 0.91
     assert 1.09 < ratio.max() < 1.101
-    still = AugmentRanges(mirror=1.0, height=(1.0, 1.0), limb=0.0, recombine=0.0, swing_deg=0.0)
+    still = AugmentRanges(mirror=1.0, height=(1.0, 1.0), limb=0.0, recombine=0.0, exchange=0.0, swing_deg=0.0)
     flipped = augment(joints, joints[:0], np.random.default_rng(3), still)
     np.testing.assert_allclose(flipped, mirror(joints), atol=1e-5)
     assert flipped.dtype == np.float32
@@ -214,3 +215,39 @@ def test_swing_turns_a_thigh_by_its_own_standard_deviation_and_carries_the_shin_
     off = degrees(thigh, joints[:, knee] - joints[:, hip])
     assert np.sqrt((off**2).mean()) == pytest.approx(10 * 2**0.5, rel=0.03)
     assert np.sqrt((degrees(thigh, shin) ** 2).mean()) == pytest.approx(6 * 2**0.5, rel=0.03)
+
+
+def _arm_in_torso(joints: np.ndarray, side: str) -> np.ndarray:
+    """Unit upper arm and forearm as seen from the shoulders' line and the back, by projections instead of matrices."""
+    across = joints[:, J("l_shoulder")] - joints[:, J("r_shoulder")]
+    across /= np.linalg.norm(across, axis=-1, keepdims=True)
+    back = joints[:, J("thorax")] - joints[:, 0]
+    back = back - (back * across).sum(-1, keepdims=True) * across
+    back /= np.linalg.norm(back, axis=-1, keepdims=True)
+    ahead = np.cross(across, back)
+    parts = []
+    for end, start in (("elbow", "shoulder"), ("wrist", "elbow")):
+        bone = joints[:, J(f"{side}_{end}")] - joints[:, J(f"{side}_{start}")]
+        bone = bone / np.linalg.norm(bone, axis=-1, keepdims=True)
+        parts.append(np.stack([(bone * axis).sum(-1) for axis in (across, back, ahead)], -1))
+    return np.concatenate(parts, -1)
+
+
+def test_exchanged_limbs_are_somebodys_at_the_own_length_on_the_own_torso() -> None:
+    joints = people(60, 3)
+    changed = exchange_limbs(joints, np.random.default_rng(4), 0.5)
+    np.testing.assert_allclose(lengths(changed), lengths(joints), rtol=1e-4)
+    torso = [J(n) for n in ("hip", "spine", "thorax", "neck", "head", "l_shoulder", "r_shoulder", "l_hip", "r_hip")]
+    np.testing.assert_array_equal(changed[:, torso], joints[:, torso])
+    moved = np.abs(changed[:, J("l_elbow")] - joints[:, J("l_elbow")]).max(-1) > 1e-4
+    assert 0.2 < moved.mean() < 0.7
+    known = np.concatenate([_arm_in_torso(joints, "l"), _arm_in_torso(mirror(joints), "l")])
+    nearest = np.abs(_arm_in_torso(changed, "l")[:, None] - known[None]).max(-1).min(1)
+    np.testing.assert_allclose(nearest, 0, atol=1e-4)
+
+
+def test_no_exchange_without_the_chance_and_the_same_for_the_same_seed() -> None:
+    joints = people(30, 5)
+    np.testing.assert_array_equal(exchange_limbs(joints, np.random.default_rng(0), 0.0), joints)
+    first, second = (exchange_limbs(joints, np.random.default_rng(7), 0.6) for _ in range(2))
+    np.testing.assert_array_equal(first, second)
