@@ -91,7 +91,7 @@ class AugmentRanges:
 
     mirror: float = 0.5
     height: tuple[float, float] = (0.85, 1.15)
-    limb: float = 0.12
+    limb: float = 0.1
     recombine: float = 0.3
     exchange: float = 0.4
     swing_deg: float = 12.0
