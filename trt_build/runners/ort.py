@@ -1,23 +1,35 @@
-"""The ONNX Runtime backend: the sampler graph on the CPU."""
+"""The ONNX Runtime backend: the sampler graph on the CPU, or on an NVIDIA GPU where onnxruntime-gpu is installed."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from posepipe.errors import CheckpointError, UsageError
-from posepipe.hashing import file_sha256
-from posepipe.lifters.checkpoint import Checkpoint, parse
-from posepipe.lifters.variants import MAX_HYPOTHESES
+from posepipe.errors import CheckpointError, EngineError, UsageError
+from posepipe.lifters.checkpoint import Checkpoint
 from posepipe.noise import NoiseKey, normal
+from posepipe.trt_build.engine.probe import probe_gpu
+from posepipe.trt_build.runners.contract import (
+    CONTRACT,
+    REBUILD,
+    WEIGHTS,
+    WEIGHTS_SHA256,
+    GraphInfo,
+    check_hypotheses,
+    check_people,
+    graph_info,
+)
 
-CONTRACT = "posepipe.contract"  # graph metadata: the checkpoint header, as JSON
-WEIGHTS = "posepipe.checkpoint"  # graph metadata: file name of the checkpoint that the graph points into
-WEIGHTS_SHA256 = "posepipe.checkpoint_sha256"
+if TYPE_CHECKING:
+    import onnxruntime
+
+__all__ = ["CONTRACT", "WEIGHTS", "WEIGHTS_SHA256", "OrtRunner", "check_hypotheses", "read_graph"]
+CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 
 
 class OrtRunner:
@@ -25,36 +37,22 @@ class OrtRunner:
 
     threads: intra-op threads. 1 is the default because detector, renderer and encoder want the other cores: with as
     many threads as cores ONNX Runtime is slowest whenever anything else runs.
-    Raises CheckpointError when the graph, or the weights it points into, are missing or do not belong together.
+    device: `cpu`; `cuda`; or `auto`, the GPU where there is one that this onnxruntime can use.
+    Raises CheckpointError when the graph, or the weights it points into, are missing or do not belong together,
+    EngineError when `cuda` was asked for and cannot be had.
     """
 
-    def __init__(self, graph: Path, threads: int = 1) -> None:
-        import onnxruntime
-
+    def __init__(self, graph: Path, threads: int = 1, device: str = "cpu") -> None:
         graph = Path(graph)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        rebuild = "Rebuild it with `posepipe build-engines --backend onnx`."
-        if not graph.is_file():
-            raise CheckpointError(f"There is no sampler graph at {graph}.", rebuild)
-        try:
-            self._session = onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
-        except Exception as error:
-            if type(error).__module__.split(".")[0] != "onnxruntime":
-                raise
-            reason = str(error).splitlines()[0]
-            raise CheckpointError(f"ONNX Runtime cannot load {graph} ({reason}).", rebuild) from None
-        metadata = self._session.get_modelmeta().custom_metadata_map
-        if CONTRACT not in metadata:
-            raise CheckpointError(f"{graph} was not made by posepipe.", rebuild)
-        self.contract: Checkpoint = parse(metadata[CONTRACT], str(graph))
-        self.checkpoint_sha256 = metadata.get(WEIGHTS_SHA256, "")
-        weights = graph.parent / metadata.get(WEIGHTS, "")
-        if file_sha256(weights) != self.checkpoint_sha256:
-            raise CheckpointError(f"{graph.name} was made for another version of {weights.name}.", rebuild)
-        self.backend = "onnxruntime[cpu]"
+        providers = [CPU] if device == "cpu" or (device == "auto" and not cuda_provider()) else [CUDA, CPU]
+        self._session: onnxruntime.InferenceSession | None = _open(graph, threads, providers)
+        on_gpu = CUDA in self._session.get_providers()
+        if device == "cuda" and not on_gpu:
+            raise EngineError("This ONNX Runtime cannot use the GPU.", "Install onnxruntime-gpu, or use the CPU.")
+        info = graph_info(graph, self._session.get_modelmeta().custom_metadata_map)
+        self.contract: Checkpoint = info.contract
+        self.checkpoint_sha256 = info.weights_sha256
+        self.backend = f"onnxruntime[{'cuda' if on_gpu else 'cpu'}]"
 
     def warm_up(self, persons: int, hypotheses: int) -> None:
         shape = (persons, 17)
@@ -69,6 +67,7 @@ class OrtRunner:
         hypotheses: int,
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         check_hypotheses(self.contract, hypotheses)
+        check_people(keypoints, confidence, keys)
         shape = (hypotheses, *self.contract.noise_shape)
         noise = np.stack([normal(key, shape) for key in keys])
         return self.run(keypoints, confidence, noise)
@@ -77,6 +76,8 @@ class OrtRunner:
         self, keypoints: NDArray[np.float32], confidence: NDArray[np.float32], noise: NDArray[np.float32]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """The bare graph, noise given: what parity checks compare. Raises UsageError for arrays of another shape."""
+        if self._session is None:
+            raise EngineError("The runner is closed.")
         people, noise_shape = len(keypoints), self.contract.noise_shape
         count = self.contract.fixed_hypotheses or (noise.shape[1] if noise.ndim > 1 else 0)
         wanted = {"keypoints": (people, 17, 2), "confidence": (people, 17), "noise": (people, count, *noise_shape)}
@@ -99,13 +100,34 @@ class OrtRunner:
         self.close()
 
 
-def check_hypotheses(contract: Checkpoint, hypotheses: int) -> None:
-    """UsageError when the lifter cannot give this many hypotheses."""
-    fixed = contract.fixed_hypotheses
-    if fixed is not None and hypotheses != fixed:
-        raise UsageError(
-            f"This lifter ({contract.lifter}) always gives {fixed} hypothes{'is' if fixed == 1 else 'es'}.",
-            f"Leave out --hypotheses, or use another lifter (not {hypotheses}).",
-        )
-    if not 1 <= hypotheses <= MAX_HYPOTHESES:
-        raise UsageError(f"{hypotheses} hypotheses are not possible.", f"Give 1 to {MAX_HYPOTHESES}.")
+def read_graph(graph: Path) -> GraphInfo:
+    """What a graph says of itself, for runners that do not run it. Raises CheckpointError as OrtRunner does."""
+    session = _open(Path(graph), 1, [CPU], optimise=False)
+    return graph_info(Path(graph), session.get_modelmeta().custom_metadata_map)
+
+
+def cuda_provider() -> bool:
+    """Whether this onnxruntime has a CUDA provider and there is a GPU for it."""
+    import onnxruntime
+
+    return CUDA in onnxruntime.get_available_providers() and probe_gpu() is not None
+
+
+def _open(graph: Path, threads: int, providers: list[str], optimise: bool = True) -> onnxruntime.InferenceSession:
+    import onnxruntime
+
+    if not graph.is_file():
+        raise CheckpointError(f"There is no sampler graph at {graph}.", REBUILD)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    if not optimise:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    try:
+        return onnxruntime.InferenceSession(str(graph), options, providers=providers)
+    except Exception as error:
+        if type(error).__module__.split(".")[0] != "onnxruntime":
+            raise
+        reason = str(error).splitlines()[0]
+        raise CheckpointError(f"ONNX Runtime cannot load {graph} ({reason}).", REBUILD) from None
