@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
-from posepipe.config import from_mapping, read_toml
-from posepipe.errors import InputError
+from posepipe.config import from_mapping, overridden, read_toml
+from posepipe.errors import InputError, UsageError
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,9 @@ class Recipe:
     mirror: bool = True
     out: float | None = None
     tags: tuple[str, ...] = field(default_factory=tuple)
+    loss: Literal["mse", "mpjpe"] = "mse"
+    range: tuple[float, float] = (0.0, 1.0)
+    folder: str | None = None
 
 
 def load(path: Path, kind: type) -> object:
@@ -47,6 +51,11 @@ def test_values_arrive_with_defaults_and_whole_numbers_serve_as_floats(tmp_path)
         ("steps = 5\nrate = true", "'rate' must be a float"),
         ("steps = 5\nname = 3", "'name' must be a str"),
         ("steps = 5\nmirror = 1", "'mirror' must be a bool"),
+        ("steps = 5\nout = 'x'", "'out' must be a float"),
+        ("steps = 5\ntags = 'x'", "'tags' must be a list"),
+        ("steps = 5\ntags = [1]", "'tags' must be a str, not 1"),
+        ("steps = 5\nrange = [1]", "'range' must be a list of 2"),
+        ("steps = 5\nloss = 'l1'", "'loss' must be one of 'mse', 'mpjpe', not 'l1'"),
         ("steps = ", "not valid TOML"),
         ("steps = 5\nsteps = 6", "not valid TOML"),
     ],
@@ -71,6 +80,24 @@ def test_the_mapping_given_is_not_changed():
     from_mapping(given, Recipe, "test")
     assert given == {"steps": 1, "rate": 2}
     assert isinstance(given["rate"], int)
+
+
+def test_lists_become_tuples_and_none_stays_the_default():
+    recipe = from_mapping({"steps": 1, "range": [1, 2.5], "tags": ["a"], "out": 3, "loss": "mpjpe"}, Recipe, "test")
+    assert recipe == Recipe(1, out=3.0, tags=("a",), loss="mpjpe", range=(1.0, 2.5))
+    assert all(isinstance(value, float) for value in (*recipe.range, recipe.out))
+
+
+def test_assignments_of_a_command_line_lie_over_the_file():
+    given = ["steps=7", "rate = 1e-4", "name=3", "mirror=False", "tags=['a', 'b']", "folder=runs/1", "range=[1, 2]"]
+    recipe = from_mapping(overridden({"steps": 1, "out": 2.0}, given, Recipe), Recipe, "test")
+    assert recipe == Recipe(7, 1e-4, "3", False, 2.0, ("a", "b"), "mse", (1.0, 2.0), "runs/1")
+    with pytest.raises(UsageError, match=r"unknown key 'stepz'\. Did you mean 'steps'"):
+        overridden({}, ["stepz=1"], Recipe)
+    with pytest.raises(UsageError, match="not key=value"):
+        overridden({}, ["steps"], Recipe)
+    with pytest.raises(InputError, match="'steps' must be a int, not 'many'"):
+        from_mapping(overridden({}, ["steps=many"], Recipe), Recipe, "test")
 
 
 def test_every_shipped_configuration_fits_its_recipe():
