@@ -80,7 +80,10 @@ def _nearest(key: str, known: Iterable[str]) -> str:
 
 
 def _takes_text(wanted: Any) -> bool:
-    return wanted is str or any(part is str or isinstance(part, str) for part in get_args(wanted))
+    """Text, text or nothing, or one of some texts: needs no quotes on a command line."""
+    return wanted is str or (
+        get_origin(wanted) is not tuple and any(p is str or isinstance(p, str) for p in get_args(wanted))
+    )
 
 
 def _checked(value: Any, wanted: Any, where: str) -> Any:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from torch.optim import Optimizer
 from posepipe.errors import MissingDependencyError, UsageError
 from posepipe.training.run_config import RunConfig
 
+B = TypeVar("B", bound=tuple[Tensor, ...])
 Report = Callable[[int, int, str], None]
 
 
@@ -50,11 +51,12 @@ class Session:
         network.to(self.device)
         return self.fabric.setup(torch.compile(network) if config.compile else network, optimiser)
 
-    def to_device(self, batch: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    def to_device(self, batch: B) -> B:
         """A batch of the supply on the device."""
         if self.device.type == "cpu":
             return batch
-        return tuple(part.pin_memory().to(self.device, non_blocking=True) for part in batch)
+        moved = tuple(part.pin_memory().to(self.device, non_blocking=True) for part in batch)
+        return cast(B, moved)
 
 
 def open_session(
