@@ -146,6 +146,8 @@ def test_keypoints_that_are_not_there(built: dict[str, Path], tmp_path: Path) ->
         ("martinez", "h36m-npz", ["keypoints=cpn_ft_h36m_dbb"]),
         ("mdn", "h36m-h5", []),
         ("mdn", "h36m-h5", ["hide=2"]),
+        ("htnet", "h36m-npz", ["batch=64", "channels=24", "hidden=32", "gcn_hidden=16", "heads=4"]),
+        ("dcgct", "h36m-npz", ["batch=64", "channels=20", "heads=4"]),
     ],
 )
 def test_published_settings_run(
@@ -155,7 +157,8 @@ def test_published_settings_run(
     from posepipe.lifters.build import load
 
     out = tmp_path / "w.safetensors"
-    given = [f"data={built[kind]}", f"out={out}", "epochs=3", "threads=1", "width=32", *changed]
+    given = [f"data={built[kind]}", f"out={out}", "epochs=3", "threads=1", *changed]
+    given += [] if recipe in ("htnet", "dcgct") else ["width=32"]
     flags = [part for value in given for part in ("--set", value)]
     config = str(ROOT / "configs" / "train" / f"{recipe}_published.toml")
     command = ["train", config, *flags, "--state", str(tmp_path / "s.safetensors"), "--accelerator", "cpu"]
@@ -169,4 +172,6 @@ def test_published_settings_run(
     with torch.no_grad():
         given_poses, _ = sampler(torch.from_numpy(screen), torch.from_numpy(confidence), noise)
     assert given_poses.shape == (4, hypotheses, 17, 3)
-    assert float((given_poses[:, 0] - torch.from_numpy(joints)).norm(dim=-1).mean()) < 0.6
+    # three steps: Martinez' and the mixture's outputs start at the mean pose, the others' anywhere near the hip
+    near = 2.0 if recipe in ("htnet", "dcgct") else 0.6
+    assert float((given_poses[:, 0] - torch.from_numpy(joints)).norm(dim=-1).mean()) < near
