@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from posepipe.errors import InputError, UsageError
 from posepipe.lifters.catalogue import DEFAULT, LIFTERS
+from posepipe.pipeline.aggregate import AGGREGATES
 from posepipe.pipeline.live.wanted import VIEWS, wants_live
 from posepipe.pipeline.settings import BACKENDS, DETECTORS, RunSettings
 from posepipe.pipeline.stats import StageTimes
@@ -36,6 +37,10 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--detector", default="blazepose", choices=DETECTORS)
     parser.add_argument("--seed", type=int, default=0, metavar="N")
     parser.add_argument("--max-frames", type=int, metavar="N")
+    parser.add_argument("--no-smooth", dest="smooth", action="store_false", help="no smoothing over time; raw alone")
+    parser.add_argument("--aggregate", default="median", choices=AGGREGATES, help="the one pose (default median)")
+    parser.add_argument("--noise-refresh", type=float, default=4.0, metavar="SECONDS", help="0: new for every frame")
+    parser.add_argument("--height", type=float, metavar="M", help="how tall people are, in metres: sets the scale")
     parser.add_argument("--no-overlay", action="store_true", help="write no overlay video")
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
@@ -195,6 +200,13 @@ def _print_summary(console: Console, summary: RunSummary, as_json: bool, extra: 
         highlight=False,
         soft_wrap=True,
     )
+    if summary.camera.assumed:
+        console.print(
+            f"camera assumed: {summary.camera.fov_deg:.0f}° over the longer side, so distances are off by as much as "
+            "that is; give --fov or --intrinsics if you know it",
+            highlight=False,
+            soft_wrap=True,
+        )
     for path in (summary.recording, summary.overlay):
         if path:
             console.print(f"wrote {path}", highlight=False, soft_wrap=True)

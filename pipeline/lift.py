@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +11,7 @@ from posepipe.camera import Intrinsics
 from posepipe.errors import CheckpointError
 from posepipe.lifters.space import from_person, to_person, to_screen, visible
 from posepipe.noise import NoiseKey
-from posepipe.pipeline.aggregate import aggregate
+from posepipe.pipeline.aggregate import BY_REPROJECTION, aggregate, reprojection_misses
 from posepipe.pipeline.refine.root import fit_root
 from posepipe.trt_build.runners.protocol import Runner
 from posepipe.types import Hypotheses, Pose3D, Track
@@ -39,18 +39,21 @@ def lift(
     runner: Runner,
     tracks: Sequence[Track],
     camera: Intrinsics,
-    frame: int,
-    source: str,
-    seed: int,
+    key: Callable[[int], NoiseKey],
     hypotheses: int,
+    how: str = "median",
 ) -> tuple[Track, ...]:
-    """Sample all people of one frame in one batch. People of whom too little is seen pass through without a pose."""
+    """Sample all people of one frame in one batch. People of whom too little is seen pass through without a pose.
+
+    key: the noise key of a track id. how: one of AGGREGATES. Keypoints that were smoothed before (smoothed2d) are the
+    ones that are lifted."""
     people = [t for t in tracks if liftable(t)]
     if not people:
         return tuple(tracks)
-    keypoints = np.stack([t.pose2d.keypoints for t in people])
-    confidence = np.stack([t.pose2d.confidence for t in people])
-    keys = [NoiseKey(seed, source, frame, t.id) for t in people]
+    seen = [t.smoothed2d or t.pose2d for t in people]
+    keypoints = np.stack([p.keypoints for p in seen])
+    confidence = np.stack([p.confidence for p in seen])
+    keys = [key(t.id) for t in people]
     if runner.contract.space == "person":
         view = to_person(keypoints, confidence, camera)
         joints, log_weights = runner.sample(view.keypoints, view.confidence, keys, hypotheses)
@@ -61,7 +64,8 @@ def lift(
     lifted = {}
     for i, track in enumerate(people):
         result = Hypotheses(joints[i], log_weights[i])
-        pose, std = aggregate(result, runner.contract.residual_std)
-        root = fit_root(pose, track.pose2d.keypoints, track.pose2d.confidence, camera)
+        misses = reprojection_misses(result, seen[i], camera) if how in BY_REPROJECTION else None
+        pose, std = aggregate(result, runner.contract.residual_std, how, misses)
+        root = fit_root(pose, seen[i].keypoints, seen[i].confidence, camera)
         lifted[track.id] = replace(track, hypotheses=result, pose3d=Pose3D(pose, std, root))
     return tuple(lifted.get(t.id, t) for t in tracks)

@@ -1,26 +1,36 @@
-"""From the poses of one frame to its people: identity, conversion, lifting. The file and the live path both call this.
+"""From the poses of one frame to its people: identity, conversion, lifting, smoothing. The file and the live path both
+call this, so that a recording and a film of the same scene give the same people.
 
-A pure step: what has to be remembered between frames goes in and comes out.
+What has to be remembered between frames goes in and comes out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from posepipe.camera import Intrinsics
 from posepipe.conversion import Conversion
+from posepipe.noise import NoiseKey, held_key
 from posepipe.pipeline.lift import lift
+from posepipe.pipeline.settings import RunSettings
+from posepipe.pipeline.smooth.people import SmoothState, smooth_keypoints, smooth_poses
 from posepipe.pipeline.track.continuity import TrackState, assign
+from posepipe.pipeline.track.many import ManyTracker
 from posepipe.trt_build.runners.protocol import Runner
 from posepipe.types import Frame, Pose2D, Track
+
+# MediaPipe filters its landmarks itself, with the real times; a second filter would only add lag.
+SMOOTH_BY_THEMSELVES = ("blazepose",)
 
 
 @dataclass(frozen=True)
 class Lifting:
     """How people are lifted, the same for every frame. source: the identity of the input in the noise keys.
 
-    hypotheses: how many poses to draw for each person."""
+    hypotheses: how many poses to draw for each person. aggregate: one of AGGREGATES. noise_refresh: seconds, see
+    `held_key`; 0 draws anew for every frame. smooth: give smoothed poses beside the raw ones. smooth_keypoints: the
+    same for keypoints. lift_smoothed: then lift the smoothed ones."""
 
     runner: Runner
     conversion: Conversion
@@ -28,14 +38,79 @@ class Lifting:
     source: str
     seed: int
     hypotheses: int
+    aggregate: str = "median"
+    noise_refresh: float = 4.0
+    smooth: bool = True
+    smooth_keypoints: bool = False
+    lift_smoothed: bool = False
+
+    def key(self, frame: Frame, track: int) -> NoiseKey:
+        """The noise of a person in a frame."""
+        if self.noise_refresh > 0:
+            return held_key(self.seed, self.source, frame.pts, track, self.noise_refresh)
+        return NoiseKey(self.seed, self.source, frame.index, track)
+
+
+def lifting_of(
+    settings: RunSettings,
+    runner: Runner,
+    conversion: Conversion,
+    camera: Intrinsics,
+    source: str,
+    hypotheses: int,
+    lift_smoothed: bool = False,
+) -> Lifting:
+    """What a run's settings say about lifting.
+
+    lift_smoothed: for the live path. Accuracy is the same either way (docs/design.md, "Time"); the fan is calmer, which
+    an eye wants, but a file's rows could no longer be made again from their own raw keypoints."""
+    return Lifting(
+        runner,
+        conversion,
+        camera,
+        source,
+        settings.seed,
+        hypotheses,
+        settings.aggregate,
+        settings.noise_refresh,
+        settings.smooth,
+        smooths_keypoints(settings),
+        lift_smoothed,
+    )
+
+
+def smooths_keypoints(settings: RunSettings) -> bool:
+    """Whether keypoints are smoothed here: not where the detector does it."""
+    return settings.smooth and settings.detector not in SMOOTH_BY_THEMSELVES
+
+
+@dataclass(frozen=True)
+class PeopleState:
+    """Everything that is remembered from frame to frame. tracks: a ManyTracker (which changes in place, so a state that
+    holds one can be used once) for detectors that find several people, else the tracker for one."""
+
+    tracks: TrackState | ManyTracker = field(default_factory=TrackState)
+    smooth: SmoothState = field(default_factory=SmoothState)
 
 
 def people_in(
-    state: TrackState, frame: Frame, poses: Sequence[Pose2D], how: Lifting
-) -> tuple[TrackState, tuple[Track, ...]]:
-    """The people of a frame, with identity, hypotheses and aggregate, and the state for the next frame.
+    state: PeopleState, frame: Frame, poses: Sequence[Pose2D], how: Lifting
+) -> tuple[PeopleState, tuple[Track, ...]]:
+    """The people of a frame, with identity, hypotheses, aggregate and smoothed poses, and the state for the next frame.
 
     poses: what the detector found, in its own layout."""
-    state, ids = assign(state, poses, frame.pts)
+    if isinstance(state.tracks, ManyTracker):
+        identity: TrackState | ManyTracker = state.tracks
+        ids = state.tracks.assign(poses, frame.pts)
+    else:
+        identity, ids = assign(state.tracks, poses, frame.pts)
     tracks = tuple(Track(id=i, pose2d=how.conversion.pose(p), detected=p) for i, p in zip(ids, poses, strict=True))
-    return state, lift(how.runner, tracks, how.camera, frame.index, how.source, how.seed, how.hypotheses)
+    smooth = state.smooth
+    if how.smooth_keypoints and how.lift_smoothed:
+        smooth, tracks = smooth_keypoints(smooth, tracks, frame.pts)
+    tracks = lift(how.runner, tracks, how.camera, lambda track: how.key(frame, track), how.hypotheses, how.aggregate)
+    if how.smooth_keypoints and not how.lift_smoothed:
+        smooth, tracks = smooth_keypoints(smooth, tracks, frame.pts)
+    if how.smooth:
+        smooth, tracks = smooth_poses(smooth, tracks, frame.pts)
+    return PeopleState(identity, smooth), tracks

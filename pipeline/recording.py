@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from numpy.typing import NDArray
+
 from posepipe import __version__
 from posepipe.camera import Intrinsics
 from posepipe.conversion import BLAZEPOSE33_H36M17
+from posepipe.pipeline.people import smooths_keypoints
 from posepipe.pipeline.runner import FrameResult
 from posepipe.pipeline.settings import RunSettings
 from posepipe.pipeline.sink.h5 import STATUS_CORRUPT, STATUS_NO_PERSON, STATUS_OK, H5Writer, HeaderValue
 from posepipe.skeleton import H36M_17
 from posepipe.trt_build.runners.protocol import Runner
+from posepipe.types import Track
 
 
 def header(
@@ -21,8 +25,12 @@ def header(
     camera: Intrinsics,
     runner: Runner,
     hypotheses: int,
+    lift_smoothed: bool = False,
 ) -> dict[str, HeaderValue]:
-    """The attributes of a result file. source: its name for people, source_sha256: of its bytes, "" for a camera."""
+    """The attributes of a result file. source: its name for people, source_sha256: of its bytes, "" for a camera.
+
+    lift_smoothed: the keypoints were smoothed before they were lifted."""
+    smoothed = smoothed_columns(settings)
     return {
         "posepipe_version": __version__,
         "source": source,
@@ -41,7 +49,19 @@ def header(
         "steps": runner.contract.steps or 0,
         "seed": settings.seed,
         "camera": camera.to_json(),
+        "aggregate": settings.aggregate,
+        "noise_refresh": float(settings.noise_refresh),
+        "lifted_from": "keypoints_2d_smoothed" if lift_smoothed and smooths_keypoints(settings) else "keypoints_2d",
+        **({"smoothed": smoothed} if smoothed else {}),
+        **({"person_height": settings.height} if settings.height is not None else {}),
     }
+
+
+def smoothed_columns(settings: RunSettings) -> tuple[str, ...]:
+    """Which of OPTIONAL_COLUMNS a run writes."""
+    if not settings.smooth:
+        return ()
+    return (*(("keypoints_2d_smoothed",) if smooths_keypoints(settings) else ()), "pose_smoothed", "root_smoothed")
 
 
 def write_result(recording: H5Writer, result: FrameResult) -> int:
@@ -62,5 +82,15 @@ def write_result(recording: H5Writer, result: FrameResult) -> int:
             track.pose3d.joints,
             track.pose3d.joint_std,
             track.pose3d.root,
+            _smoothed(track),
         )
     return len(people)
+
+
+def _smoothed(track: Track) -> dict[str, NDArray]:
+    found: dict[str, NDArray] = {}
+    if track.smoothed2d is not None:
+        found["keypoints_2d_smoothed"] = track.smoothed2d.keypoints
+    if track.smoothed3d is not None:
+        found |= {"pose_smoothed": track.smoothed3d.joints, "root_smoothed": track.smoothed3d.root}
+    return found

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from posepipe.camera import Intrinsics
 from posepipe.conversion import BLAZEPOSE33_H36M17
 from posepipe.pipeline.backend import open_runner
 from posepipe.pipeline.detect.blazepose import BlazePose
 from posepipe.pipeline.lift import check_conversion
+from posepipe.pipeline.people import lifting_of
 from posepipe.pipeline.recording import header, write_result
 from posepipe.pipeline.render.layout import Caption, compose, picture_size
 from posepipe.pipeline.render.stage import GroundState, update_ground
@@ -47,6 +49,7 @@ class RunSummary:
     hypotheses: int
     bad_packets: int
     cut_short: bool
+    camera: Intrinsics
 
     @property
     def fps(self) -> float:
@@ -89,6 +92,7 @@ def run_file(
         runner, hypotheses = open_runner(settings)
         stack.callback(runner.close)
         check_conversion(runner, conversion.name)
+        lifting = lifting_of(settings, runner, conversion, camera, info.sha256, hypotheses)
         recording = stack.enter_context(
             H5Writer(
                 outputs.recording,
@@ -101,7 +105,7 @@ def run_file(
         if on_start:
             on_start(_expected(info.frames, settings.max_frames))
         frames = islice(video, settings.max_frames)
-        results = process(frames, detector, conversion, runner, camera, info.sha256, settings.seed, hypotheses, times)
+        results = process(frames, detector, lifting, times)
         counts, start = _Counts(), time.perf_counter()
         with closing(results):
             for result in results:
@@ -126,6 +130,7 @@ def run_file(
         hypotheses,
         damage.bad_packets,
         damage.cut_short,
+        camera,
     )
 
 
@@ -163,8 +168,8 @@ class _Picture:
         if not self._writer:
             return
         with self._times.measure("draw"):
-            self._ground = update_ground(self._ground, result.tracks, self._view)
-            image = compose(result.frame.image, result.tracks, self._caption, self._view, self._ground)
+            self._ground = update_ground(self._ground, result.shown, self._view)
+            image = compose(result.frame.image, result.shown, self._caption, self._view, self._ground)
         with self._times.measure("encode"):
             self._writer.write(image, result.frame.pts)
 

@@ -12,13 +12,9 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Protocol
 
-from posepipe.camera import Intrinsics
-from posepipe.conversion import Conversion
-from posepipe.pipeline.people import Lifting, people_in
+from posepipe.pipeline.people import Lifting, PeopleState, people_in
 from posepipe.pipeline.stats import StageTimes
-from posepipe.pipeline.track.continuity import TrackState
 from posepipe.prefetch import prefetch
-from posepipe.trt_build.runners.protocol import Runner
 from posepipe.types import Frame, Pose2D, Track
 
 _DECODED, _DETECTED = 4, 4  # frames that may wait in front of a stage
@@ -37,20 +33,20 @@ class FrameResult:
     frame: Frame
     tracks: tuple[Track, ...]
 
+    @property
+    def shown(self) -> tuple[Track, ...]:
+        """The people as viewers draw them: smoothed where smoothing is on."""
+        return tuple(t.shown for t in self.tracks)
+
 
 def process(
     frames: Iterable[Frame],
     detector: Detector,
-    conversion: Conversion,
-    runner: Runner,
-    camera: Intrinsics,
-    source: str,
-    seed: int,
-    hypotheses: int,
+    how: Lifting,
     times: StageTimes,
 ) -> Generator[FrameResult, None, None]:
-    """Yield a FrameResult per frame, in order. source: the identity of the input in the noise keys."""
-    how, state = Lifting(runner, conversion, camera, source, seed, hypotheses), TrackState()
+    """Yield a FrameResult per frame, in order."""
+    state = PeopleState()
     with (
         closing(prefetch(_timed(frames, "decode", times), _DECODED, "decode")) as decoded,
         closing(prefetch(_detected(decoded, detector, times), _DETECTED, "detect")) as detected,

@@ -8,6 +8,8 @@ from pathlib import Path
 from posepipe.camera import DEFAULT_FOV_DEG, Intrinsics, from_file, from_fov
 from posepipe.errors import UsageError
 from posepipe.lifters.catalogue import DEFAULT
+from posepipe.pipeline.aggregate import AGGREGATES
+from posepipe.pipeline.refine.stature import check_height
 
 DETECTORS = ("blazepose",)
 BACKENDS = ("auto", "onnxruntime")
@@ -16,7 +18,11 @@ BACKENDS = ("auto", "onnxruntime")
 @dataclass(frozen=True)
 class RunSettings:
     """lifter: catalogue name. hypotheses: None takes the lifter's default. fov_deg: None takes the default field of
-    view and marks the camera as assumed. max_frames: None reads the whole source. overlay: also write the video."""
+    view and marks the camera as assumed. max_frames: None reads the whole source. overlay: also write the video.
+
+    smooth: also give poses smoothed over time; the raw ones stay. aggregate: one of AGGREGATES. noise_refresh: seconds
+    in which a person's noise has become another (`posepipe.noise.held_key`), 0 draws anew for every frame. height:
+    of every person, metres; None leaves them as the lifter sees them, average adults."""
 
     lifter: str = DEFAULT
     hypotheses: int | None = None
@@ -27,6 +33,10 @@ class RunSettings:
     intrinsics: Path | None = None
     max_frames: int | None = None
     overlay: bool = True
+    smooth: bool = True
+    aggregate: str = "median"
+    noise_refresh: float = 4.0
+    height: float | None = None
 
     def __post_init__(self) -> None:
         if self.detector not in DETECTORS:
@@ -35,6 +45,11 @@ class RunSettings:
             raise UsageError(f"No backend is called '{self.backend}'.", f"Known: {', '.join(BACKENDS)}.")
         if self.max_frames is not None and self.max_frames < 1:
             raise UsageError(f"--max-frames {self.max_frames} leaves nothing to do.", "Give 1 or more.")
+        if self.aggregate not in AGGREGATES:
+            raise UsageError(f"No aggregate is called '{self.aggregate}'.", f"Known: {', '.join(AGGREGATES)}.")
+        if not (self.noise_refresh == 0 or 0.1 <= self.noise_refresh <= 1e9):
+            raise UsageError(f"--noise-refresh {self.noise_refresh:g} is not possible.", "Give seconds from 0.1, or 0.")
+        check_height(self.height)
         if self.fov_deg is not None and self.intrinsics is not None:
             raise UsageError("--fov and --intrinsics say the same thing twice.", "Give one of them.")
 

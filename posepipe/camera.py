@@ -36,6 +36,12 @@ class Intrinsics:
         """(3, 3) K."""
         return np.array([[self.fx, 0, self.cx], [0, self.fy, self.cy], [0, 0, 1.0]])
 
+    @property
+    def fov_deg(self) -> float:
+        """Field of view over the longer image side, degrees: what `from_fov` takes."""
+        side, focal = (self.width, self.fx) if self.width >= self.height else (self.height, self.fy)
+        return math.degrees(2 * math.atan(0.5 * side / focal))
+
     def to_json(self) -> str:
         return json.dumps(asdict(self), sort_keys=True)
 

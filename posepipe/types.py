@@ -6,7 +6,7 @@ source's own timestamps. J is the number of joints of a detector's skeleton; 3D 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,6 +83,7 @@ class Track:
     """One person in one frame, with an identity that lasts over time.
 
     pose2d is in H36M-17 (the conversion already applied); detected is what the detector said, in its own layout.
+    smoothed2d, smoothed3d: the same after smoothing over time, for showing (see `shown`); None where nothing was.
     """
 
     id: int
@@ -90,3 +91,10 @@ class Track:
     detected: Pose2D
     hypotheses: Hypotheses | None = None
     pose3d: Pose3D | None = None
+    smoothed2d: Pose2D | None = None
+    smoothed3d: Pose3D | None = None
+
+    @property
+    def shown(self) -> Track:
+        """This track with the smoothed poses in the place of the raw ones, where there are any: what viewers draw."""
+        return replace(self, pose2d=self.smoothed2d or self.pose2d, pose3d=self.smoothed3d or self.pose3d)

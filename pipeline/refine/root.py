@@ -19,8 +19,8 @@ def fit_root(joints: NDArray, keypoints: NDArray, confidence: NDArray, camera: I
 
     Least squares of (X + t_x) - u (Z + t_z) = 0 and the same for y (u, v on the plane z = 1), weighted by confidence;
     linear in t, with a closed form. Solved a few times, each time with every joint weighted by its depth, which turns
-    the error into one on the image plane, and by how well it fitted (Geman-McClure), since a wrong joint should not move
-    the person. NaN where fewer than three keypoints are usable or the person would stand behind the camera.
+    the error into one on the image plane, and by how well it fitted (Geman-McClure), since a wrong joint should not
+    move the person. NaN where fewer than three keypoints are usable or the person would stand behind the camera.
     """
     uv = rays(np.asarray(keypoints, np.float64), camera)
     use = np.isfinite(uv).all(-1) & np.isfinite(joints).all(-1) & (np.nan_to_num(confidence) > _TRUSTED)

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from posepipe.errors import InputError
+from posepipe.pipeline.refine.clip import finish_clip
 from posepipe.pipeline.sink.atomic import atomic_path, output_error
 from posepipe.pipeline.sink.survivor import SurvivingFile
 
@@ -28,12 +29,16 @@ HEADER = (
     "conversion", "lifter", "checkpoint_sha256", "backend", "hypotheses", "steps", "seed", "camera",
 )  # fmt: skip
 
+# What a header may have besides; files that were written before have none of it.
+OPTIONAL_HEADER = ("aggregate", "noise_refresh", "lifted_from", "smoothed", "person_height", "ground")
+
 HeaderValue = str | int | float | Sequence[str]
 
 # A chunk of at most a mebibyte is what HDF5 caches, and what reading one row has to unpack.
 _CHUNK_BYTES = 1 << 20
 _CHUNK_ROWS = 256
 _FRAME_ROWS = 4096
+_F4 = np.dtype("<f4")
 _MAX_BUFFERED_BYTES = 4 << 20
 
 
@@ -41,10 +46,11 @@ class H5Writer:
     """Writes one result file; memory stays constant however long the video is.
 
     header: every name in HEADER (format_version, frames and units are added here); "hypotheses" is H, the same for
-    every track. hypotheses_dtype: "float16" (default: half the size; rounds coordinates by at most 0.25 mm within
-    1 m of the hip and 0.5 mm beyond) or "float32". Use as a context manager: the file appears under its final name
-    when the block ends without an exception, and not at all otherwise. Raises OutputError when the file cannot be
-    written, ValueError for a header or a row of another shape than promised.
+    every track; "smoothed", the names of OPTIONAL_COLUMNS that the file shall have; "person_height", metres, what every
+    person is scaled to when the file is closed (see refine/clip.py). hypotheses_dtype: "float16" (default: half the
+    size; rounds coordinates by at most 0.25 mm within 1 m of the hip and 0.5 mm beyond) or "float32". Use as a context
+    manager: the file appears under its final name when the block ends without an exception, and not at all otherwise.
+    Raises OutputError when the file cannot be written, ValueError for a header or a row of another shape than promised.
     """
 
     def __init__(
@@ -58,6 +64,8 @@ class H5Writer:
         self._path = Path(final_path)
         self._header = dict(header)
         self._columns = row_columns(int(str(header["hypotheses"])), hypotheses_dtype)
+        self._smoothed = tuple(str(name) for name in header.get("smoothed", ()))  # type: ignore[union-attr]
+        self._columns |= {name: OPTIONAL_COLUMNS[name] for name in self._smoothed}
         self._row_bytes = sum(dtype.itemsize * int(np.prod(shape)) for shape, dtype in self._columns.values())
         self._chunk_rows = max(1, min(_CHUNK_ROWS, _CHUNK_BYTES // self._row_bytes))
         self._frames = 0
@@ -107,9 +115,12 @@ class H5Writer:
         pose: ArrayLike,
         joint_std: ArrayLike,
         root: ArrayLike,
+        smoothed: Mapping[str, ArrayLike] | None = None,
     ) -> None:
-        """Append one person in one frame. frame_index: into /frames. Shapes, units and types as in row_columns."""
-        values = (frame_index, keypoints_2d, confidence, hypotheses, log_weights, pose, joint_std, root)
+        """Append one person in one frame. frame_index: into /frames. Shapes, units and types as in row_columns;
+        smoothed has the columns that the header's "smoothed" names (KeyError otherwise)."""
+        more = [(smoothed or {})[name] for name in self._smoothed]
+        values = (frame_index, keypoints_2d, confidence, hypotheses, log_weights, pose, joint_std, root, *more)
         row = []
         for value, (name, (shape, dtype)) in zip(values, self._columns.items(), strict=True):
             array = np.array(value, dtype)  # a copy: the caller may reuse its arrays
@@ -185,6 +196,8 @@ class H5Writer:
         if kind is None:
             self._flush_frames()
             self._flush_tracks()
+            height = self._header.get("person_height")
+            finish_clip(self._file, None if height is None else float(str(height)))
             self._file.attrs["frames"] = self._frames
         self._file.close()
         if kind is None:
@@ -196,7 +209,7 @@ def row_columns(hypotheses: int, hypotheses_dtype: str) -> dict[str, tuple[tuple
 
     frame: index into /frames. keypoints_2d: px. hypotheses: metres, hip-relative, camera frame. pose: the aggregate,
     likewise. joint_std: metres. root: metres, camera frame, NaN where unknown."""
-    f4 = np.dtype("<f4")
+    f4 = _F4
     return {
         "frame": ((), np.dtype("<i8")),
         "keypoints_2d": ((17, 2), f4),
@@ -209,6 +222,15 @@ def row_columns(hypotheses: int, hypotheses_dtype: str) -> dict[str, tuple[tuple
     }
 
 
+# Smoothed over time, beside the raw ones; units and frames as of the raw ones. Came later than format_version 1, which
+# stays: a reader that does not know them reads the rest as before.
+OPTIONAL_COLUMNS: dict[str, tuple[tuple[int, ...], np.dtype]] = {
+    "keypoints_2d_smoothed": ((17, 2), _F4),
+    "pose_smoothed": ((17, 3), _F4),
+    "root_smoothed": ((3,), _F4),
+}
+
+
 def _append(dataset: h5py.Dataset, rows: NDArray) -> None:
     start = len(dataset)
     dataset.resize(start + len(rows), axis=0)
@@ -217,7 +239,10 @@ def _append(dataset: h5py.Dataset, rows: NDArray) -> None:
 
 @dataclass(frozen=True)
 class TrackRecord:
-    """One person over the whole recording: N rows, fields as in row_columns with N in front (hypotheses as stored)."""
+    """One person over the whole recording: N rows, fields as in row_columns with N in front (hypotheses as stored).
+
+    The smoothed fields (OPTIONAL_COLUMNS) are None where the file has none. scale: what lengths were multiplied with to
+    bring the person to a given height; divide by it to have the lifter's own."""
 
     frame: NDArray[np.int64]
     keypoints_2d: NDArray[np.float32]
@@ -227,6 +252,10 @@ class TrackRecord:
     pose: NDArray[np.float32]
     joint_std: NDArray[np.float32]
     root: NDArray[np.float32]
+    keypoints_2d_smoothed: NDArray[np.float32] | None = None
+    pose_smoothed: NDArray[np.float32] | None = None
+    root_smoothed: NDArray[np.float32] | None = None
+    scale: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -258,15 +287,24 @@ def read_h5(path: str | Path) -> Recording:
             header = {name: _plain(value) for name, value in file.attrs.items()}
             pts, status = file["frames/pts"][()], file["frames/status"][()]
             tracks = {
-                int(name): TrackRecord(*(group[column][()] for column in row_columns(1, "float32")))
+                int(name): _track_record(group)
                 for name, group in sorted(file["tracks"].items(), key=lambda item: int(item[0]))
             }
     except (OSError, KeyError, RuntimeError, ValueError) as error:
         raise InputError(f"{path} is damaged or not a result file ({error}).", "Run posepipe run again.") from None
-    rows_agree = all(len({len(values) for values in vars(track).values()}) == 1 for track in tracks.values())
+    rows_agree = all(
+        len({len(values) for values in vars(track).values() if isinstance(values, np.ndarray)}) == 1
+        for track in tracks.values()
+    )
     if not header.get("frames") == len(pts) == len(status) or not rows_agree:
         raise InputError(f"{path} is incomplete.", "It was not closed properly; run posepipe run again.")
     return Recording(header, pts, status, tracks)
+
+
+def _track_record(group: h5py.Group) -> TrackRecord:
+    columns = {name: group[name][()] for name in row_columns(1, "float32")}
+    columns |= {name: group[name][()] for name in OPTIONAL_COLUMNS if name in group}
+    return TrackRecord(**columns, scale=float(group.attrs.get("scale", 1.0)))
 
 
 def _plain(value: object) -> HeaderValue:

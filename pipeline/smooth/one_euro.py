@@ -1,8 +1,8 @@
 """The One-Euro filter: a low-pass whose cut-off rises with speed, so that what rests is calm and what moves is on time.
 
 Casiez, Roussel, Vogel 2012, "1€ Filter: A Simple Speed-based Low-pass Filter for Noisy Input in Interactive Systems",
-CHI, §3 and appendix A. Two departures: the speed of a point is the length of its velocity and not each coordinate's own, so
-that the result does not depend on which way the axes point; and time comes from the stamps of the source, so that
+CHI, §3 and appendix A. One departure: the speed of a point is the length of its velocity and not each coordinate's own,
+so that the result does not depend on which way the axes point. Time comes from the stamps of the source, so that
 frames of uneven distance are filtered for what they are.
 """
 

@@ -6,6 +6,7 @@ import pytest
 from posepipe.camera import from_fov, look_at, project
 from posepipe.errors import CheckpointError
 from posepipe.lifters.checkpoint import Checkpoint
+from posepipe.noise import NoiseKey
 from posepipe.pipeline.lift import check_conversion, lift
 from posepipe.types import Pose2D, Track
 
@@ -36,12 +37,16 @@ def track(joints, number=0) -> Track:
     return Track(number, pose, pose)
 
 
+def key_in(frame: int):
+    return lambda track: NoiseKey(7, "film", frame, track)
+
+
 def test_poses_come_back_to_the_camera_frame_and_roots_are_found():
     joints = person()
     place = np.array([1.2, -0.4, 4.0])
     rays = (joints + place) / (joints + place)[:, 2:]
     turn = look_at((rays / np.linalg.norm(rays, axis=-1, keepdims=True)).sum(0))
-    (lifted,) = lift(Recorder(joints @ turn.T), [track(joints + place)], CAMERA, 3, "film", 7, 1)
+    (lifted,) = lift(Recorder(joints @ turn.T), [track(joints + place)], CAMERA, key_in(3), 1)
     np.testing.assert_allclose(lifted.pose3d.joints, joints, atol=1e-5)
     np.testing.assert_allclose(lifted.pose3d.root, place, atol=2e-3)
     np.testing.assert_allclose(lifted.pose3d.joint_std, 0.05)
@@ -49,7 +54,7 @@ def test_poses_come_back_to_the_camera_frame_and_roots_are_found():
 
 def test_noise_keys_name_source_frame_and_person():
     runner = Recorder(person())
-    lift(runner, [track(person() + [0, 0, 4], 5), track(person() + [1, 0, 4], 2)], CAMERA, 3, "film", 7, 2)
+    lift(runner, [track(person() + [0, 0, 4], 5), track(person() + [1, 0, 4], 2)], CAMERA, key_in(3), 2)
     assert [(k.seed, k.source, k.frame, k.track) for k in runner.calls[0][2]] == [(7, "film", 3, 5), (7, "film", 3, 2)]
 
 
@@ -61,11 +66,11 @@ def test_people_of_whom_nothing_is_seen_pass_through(spoil):
     else:
         hidden.pose2d.confidence[:] = 0
     runner = Recorder(person())
-    first, second = lift(runner, [hidden, seen], CAMERA, 0, "film", 0, 1)
+    first, second = lift(runner, [hidden, seen], CAMERA, key_in(0), 1)
     assert first.pose3d is None
     assert second.pose3d is not None
     assert len(runner.calls[0][0]) == 1
-    assert lift(runner, [hidden], CAMERA, 0, "film", 0, 1) == (hidden,)
+    assert lift(runner, [hidden], CAMERA, key_in(0), 1) == (hidden,)
     assert len(runner.calls) == 1
 
 
