@@ -23,10 +23,9 @@ def main() -> int:
     args = parser.parse_args()
     try:
         viewer, remark = choose_viewer(args.view)
-        if remark:
-            print(remark, file=sys.stderr)
-        settings = RunSettings(max_frames=args.max_frames)
-        summary = run_live(open_source(args.source), viewer, settings, say=lambda line: print(line, file=sys.stderr))
+        print(remark, end="\n" if remark else "", file=sys.stderr)
+        source, settings = open_source(args.source), RunSettings(max_frames=args.max_frames)
+        summary = run_live(source, viewer, settings, say=lambda line: print(line, file=sys.stderr))
     except PosepipeError as error:
         print(error, file=sys.stderr)
         return error.exit_code

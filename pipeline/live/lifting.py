@@ -12,10 +12,9 @@ from posepipe.lifters.catalogue import LIFTERS
 from posepipe.pipeline.backend import open_runner
 from posepipe.pipeline.lift import check_conversion
 from posepipe.pipeline.live.controls import Controls
-from posepipe.pipeline.people import Lifting, people_in
+from posepipe.pipeline.people import PeopleState, lifting_of, people_in
 from posepipe.pipeline.runner import FrameResult
 from posepipe.pipeline.settings import RunSettings
-from posepipe.pipeline.track.continuity import TrackState
 from posepipe.trt_build.runners.protocol import Runner
 from posepipe.types import Frame, Pose2D
 
@@ -48,28 +47,31 @@ class Lifter(Protocol):
 class LiftStage:
     """The real one: keeps what identity needs from frame to frame, and the loaded lifter.
 
-    source: the identity of the input in the noise keys. Raises what open_runner raises, also from lift(), when another
-    lifter is wanted and does not load."""
+    source: the identity of the input in the noise keys. live: for an eye, not for a file (see `lifting_of`). Raises
+    what open_runner raises, also from lift(), when another lifter is wanted and does not load."""
 
-    def __init__(self, settings: RunSettings, camera: Intrinsics, source: str) -> None:
+    def __init__(self, settings: RunSettings, camera: Intrinsics, source: str, live: bool) -> None:
+        self._live = live
         self._source = source
-        self._state = TrackState()
-        self._open(settings, camera)
+        self._state = PeopleState()
+        self.made = _load(settings, camera)
 
     def lift(self, frame: Frame, poses: Sequence[Pose2D], wanted: Controls) -> FrameResult:
         if wanted.lifter != self.made.settings.lifter:
             self.close()
-            self._open(replace(self.made.settings, lifter=wanted.lifter, hypotheses=None), self.made.camera)
+            self.made = _load(replace(self.made.settings, lifter=wanted.lifter, hypotheses=None), self.made.camera)
         number = wanted.hypotheses
         if number is not None and number != self.made.hypotheses and not self.made.fixed:
             self.made = replace(self.made, hypotheses=number)
-        how = Lifting(
-            self.made.runner,
+        made = self.made
+        how = lifting_of(
+            made.settings,
+            made.runner,
             BLAZEPOSE33_H36M17,
-            self.made.camera,
+            made.camera,
             self._source,
-            self.made.settings.seed,
-            self.made.hypotheses,
+            made.hypotheses,
+            lift_smoothed=self._live,
         )
         self._state, tracks = people_in(self._state, frame, poses, how)
         return FrameResult(frame, tracks)
@@ -77,10 +79,11 @@ class LiftStage:
     def close(self) -> None:
         self.made.runner.close()
 
-    def _open(self, settings: RunSettings, camera: Intrinsics) -> None:
-        runner, hypotheses = open_runner(settings)
-        check_conversion(runner, BLAZEPOSE33_H36M17.name)
-        self.made = Made(settings, runner, camera, hypotheses)
+
+def _load(settings: RunSettings, camera: Intrinsics) -> Made:
+    runner, hypotheses = open_runner(settings)
+    check_conversion(runner, BLAZEPOSE33_H36M17.name)
+    return Made(settings, runner, camera, hypotheses)
 
 
 def usable_lifters(first: str) -> tuple[str, ...]:

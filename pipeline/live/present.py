@@ -71,6 +71,7 @@ class Presenter:
         typed = self._desk.viewer.keys()
         for key in typed:
             self._press(key)
+        self._tell_trouble()
         now = time.monotonic()
         if self.controls.note and now - self._noted > _NOTE_SECONDS:
             self.controls = replace(self.controls, note="")
@@ -83,13 +84,16 @@ class Presenter:
 
     def _show(self, repeated: bool) -> None:
         desk = self._desk
-        self._tell_trouble()
         if self.last is None:
             return
         self._drawn = time.monotonic()
         if desk.viewer.shows:
-            with desk.watch.times.measure("show"):
-                desk.viewer.show(self._frame(self.last, repeated))
+            try:
+                with desk.watch.times.measure("show"):
+                    desk.viewer.show(self._frame(self.last, repeated))
+            except BaseException:
+                desk.watch.counters.add("unshown", int(not repeated))
+                raise
         if not repeated:
             self._fps = self._rate.update(desk.watch.counters.now.processed)
             desk.watch.counters.add("shown")
@@ -97,7 +101,7 @@ class Presenter:
 
     def _frame(self, what: Processed, repeated: bool) -> ViewFrame:
         c, made, counts = self.controls, what.made, self._desk.watch.counters.now
-        tracks = what.result.tracks if c.fan else tuple(replace(t, hypotheses=None) for t in what.result.tracks)
+        tracks = what.result.shown if c.fan else tuple(replace(t, hypotheses=None) for t in what.result.shown)
         settings = made.settings
         old = age(what)
         caption = Caption(
@@ -157,5 +161,4 @@ class Presenter:
         self._stages = desk.watch.times.since_last()
         counts = desk.watch.counters.now
         self._fps = self._rate.update(counts.processed)
-        self._tell_trouble()
         desk.say(counter_line(time.monotonic() - self._began, self._fps, counts, desk.source.counts, self._stages))

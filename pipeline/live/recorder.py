@@ -97,7 +97,15 @@ class Recording:
         name = made.settings.lifter_name
         with ExitStack() as stack:
             attributes = header(
-                info.name, info.sha256, info.fps, made.settings, name, made.camera, made.runner, made.hypotheses
+                info.name,
+                info.sha256,
+                info.fps,
+                made.settings,
+                name,
+                made.camera,
+                made.runner,
+                made.hypotheses,
+                lift_smoothed=not self._wait,
             )
             rows = stack.enter_context(H5Writer(self.target.recording, attributes))
             video = None
@@ -130,8 +138,8 @@ class Recording:
             write_result(rows, result)
         if video is not None:
             with times.measure("draw"):
-                ground = update_ground(ground, result.tracks, view)
-                picture = compose(result.frame.image, result.tracks, caption, view, ground)
+                ground = update_ground(ground, result.shown, view)
+                picture = compose(result.frame.image, result.shown, caption, view, ground)
             with times.measure("encode"):
                 video.write(picture, result.frame.pts)
         self.written += 1

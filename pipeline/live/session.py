@@ -52,7 +52,7 @@ def run_live(
     options: LiveOptions | None = None,
     say: Callable[[str], None] = lambda line: None,
     make_detector: Callable[[], AbstractContextManager[Detector]] = BlazePose,
-    make_lifter: Callable[[RunSettings, Intrinsics, str], Lifter] = LiftStage,
+    make_lifter: Callable[[RunSettings, Intrinsics, str, bool], Lifter] = LiftStage,
     on_end: Callable[[LiveSummary], None] = lambda summary: None,
 ) -> LiveSummary:
     """Run until the source ends, somebody quits, or settings.max_frames frames are finished.
@@ -113,7 +113,7 @@ class _Session:
     def start(
         self,
         make_detector: Callable[[], AbstractContextManager[Detector]],
-        make_lifter: Callable[[RunSettings, Intrinsics, str], Lifter],
+        make_lifter: Callable[[RunSettings, Intrinsics, str, bool], Lifter],
     ) -> None:
         info, watch, every = self._source.info, self._watch, self._options.every
         camera = self._settings.camera(info.width, info.height)
@@ -127,13 +127,13 @@ class _Session:
 
     def _lift(
         self,
-        make_lifter: Callable[[RunSettings, Intrinsics, str], Lifter],
+        make_lifter: Callable[[RunSettings, Intrinsics, str, bool], Lifter],
         camera: Intrinsics,
         ready: threading.Event,
     ) -> None:
         try:
             stages.lift(
-                lambda: make_lifter(self._settings, camera, self._source.info.identity),
+                lambda: make_lifter(self._settings, camera, self._source.info.identity, not self._options.every),
                 self._detected,
                 self._done,
                 self._watch,

@@ -95,7 +95,10 @@ class StreamSource:
         self._container.close()
 
     def _connect(self) -> av.container.InputContainer:
-        return av.open(self._url, options=_OPTIONS, timeout=self._timeout, metadata_errors="replace")
+        container = av.open(self._url, options=_OPTIONS, timeout=self._timeout, metadata_errors="replace")
+        for stream in container.streams.video:
+            stream.codec_context.thread_count = 1  # frame threads would hold pictures back
+        return container
 
     def _pictures(self, container: av.container.InputContainer) -> Iterator[tuple[VideoFrame, float, float]]:
         """Pictures with the moment at which their packet arrived and the seconds spent decoding.
@@ -104,7 +107,6 @@ class StreamSource:
         if not container.streams.video:
             raise ValueError("it holds no video")
         stream = container.streams.video[0]
-        stream.codec_context.thread_count = 1
         last = time.monotonic()
         for packet in container.demux(stream):
             arrived = time.monotonic()
