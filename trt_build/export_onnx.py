@@ -133,8 +133,11 @@ def export(checkpoint: Path, out: Path, variant: Mapping[str, Any] | None = None
     for key, text in contract:
         model.metadata_props.append(onnx.StringStringEntryProto(key=key, value=text))
     temporary = out.with_name(f".{out.name}.tmp")
-    onnx.save_model(model, str(temporary))
-    temporary.replace(out)
+    try:
+        onnx.save_model(model, str(temporary))
+        temporary.replace(out)
+    finally:
+        temporary.unlink(missing_ok=True)
     return out
 
 

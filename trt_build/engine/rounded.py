@@ -12,6 +12,7 @@ digits.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from posepipe.trt_build.engine.precision import PRODUCTS
@@ -73,3 +74,10 @@ def _round(source: str, target: str) -> Iterator[Any]:
     yield helper.make_node("Abs", [near], [size], name=f"{target}/size")
     yield helper.make_node("Greater", [size, "round.largest"], [outside], name=f"{target}/outside")
     yield helper.make_node("Where", [outside, "round.infinity", near], [target], name=f"{target}/round")
+
+
+def write_rounded(half: Path, out: Path) -> None:
+    """Write the imitation of a float16 graph file beside it; weights stay where they are."""
+    import onnx
+
+    onnx.save_model(rounded(onnx.load(str(half), load_external_data=False)), str(out))

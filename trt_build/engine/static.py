@@ -10,17 +10,41 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from posepipe.errors import EngineError
+from posepipe.errors import CheckpointError, EngineError
 from posepipe.trt_build.fold import fold_constants
 
 MAX_BYTES = 2**31 - 1  # of a protobuf message, and so of the graph with its weights
 
 
 def load_with_weights(graph: Path) -> Any:
-    """The onnx.ModelProto of a graph, its weights read from the checkpoint beside it."""
+    """The onnx.ModelProto of a graph, its weights read from the checkpoint beside it. Raises CheckpointError if they
+    are not there.
+
+    onnx's own reader refuses weights that are a hard link, which is how build-engines puts them beside a graph."""
     import onnx
 
-    return onnx.load(str(graph))
+    model = onnx.load(str(graph), load_external_data=False)
+    files: dict[str, bytes] = {}
+    for tensor in model.graph.initializer:
+        if tensor.data_location != onnx.TensorProto.EXTERNAL:
+            continue
+        place = {entry.key: entry.value for entry in tensor.external_data}
+        name, begin, length = place["location"], int(place["offset"]), int(place["length"])
+        if name not in files:
+            files[name] = _bytes_of(graph.parent / Path(name).name)
+        tensor.raw_data = files[name][begin : begin + length]
+        if len(tensor.raw_data) != length:
+            raise CheckpointError(f"{name} is too short for {graph}.", "Rebuild the graph with `build-engines`.")
+        tensor.data_location = onnx.TensorProto.DEFAULT
+        del tensor.external_data[:]
+    return model
+
+
+def _bytes_of(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"The weights {path} cannot be read ({error}).", "Put them beside the graph.") from None
 
 
 def fix_shapes(model: Any, persons: int, hypotheses: int) -> Any:
