@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
+
+from posepipe.training.augment import DEFAULT_AUGMENT, AugmentRanges
 
 # They change where things go or how fast, not what comes out.
 _HARMLESS = ("out", "log_dir", "log_every", "save_every", "threads", "workers")
@@ -21,6 +23,7 @@ class RunConfig:
     clip: largest norm of the gradient, 0 for any. average: decay of the averaged weights (EMA), 0 for none.
     keep: weights with the best validation, or the last. memory_mb: of frames held; a larger file is read as training
     goes on. workers: threads that make batches. log_dir: of TensorBoard's files, none by default.
+    swing_deg, limb, exchange, recombine, mirror: of the augmentation of virtual keypoints, see augment.AugmentRanges.
     """
 
     recipe: str
@@ -46,11 +49,22 @@ class RunConfig:
     keep: Literal["best", "last"] = "best"
     log_every: int = 50
     log_dir: str | None = None
+    swing_deg: float = DEFAULT_AUGMENT.swing_deg
+    limb: float = DEFAULT_AUGMENT.limb
+    exchange: float = DEFAULT_AUGMENT.exchange
+    recombine: float = DEFAULT_AUGMENT.recombine
+    mirror: float = DEFAULT_AUGMENT.mirror
 
     @property
     def space(self) -> str:
         """The input space that these keypoints are in."""
         return "person" if self.keypoints == "virtual" else "screen"
+
+    @property
+    def augment_ranges(self) -> AugmentRanges:
+        """What virtual keypoints are augmented by."""
+        chosen = {key: getattr(self, key) for key in ("swing_deg", "limb", "exchange", "recombine", "mirror")}
+        return replace(DEFAULT_AUGMENT, **chosen)
 
     def decisive(self) -> dict[str, Any]:
         """What a state must agree in to be resumed: all that the loss curve depends on, with the size of the data."""

@@ -79,7 +79,7 @@ def _virtual(config: RunConfig, rank: int) -> Source:
     def draw(rank: int, step: int, stream: int) -> Sample:
         rng = random_at(config.seed, rank, step, stream)
         held = pool.at(step if stream == 0 else 0).content
-        views = seen_people(held.frames, held.cumulative, config.batch, rng)
+        views = seen_people(held.frames, held.cumulative, config.batch, rng, ranges=config.augment_ranges)
         return _tensors(person_batch(views.joints_camera, views.rays2d, table, rng))
 
     return Source(draw, pool.total, config.workers)
