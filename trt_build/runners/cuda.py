@@ -108,24 +108,28 @@ class Cuda:
         driver = self._driver
         mode = driver.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
         try:
-            self._call(driver.cuStreamBeginCapture, self._stream, mode)
             try:
+                self._call(driver.cuStreamBeginCapture, self._stream, mode)
                 work()
+                graph = self._call(driver.cuStreamEndCapture, self._stream)
             except BaseException:
-                # A stream left in capture mode can do nothing else; what it gives back is thrown away.
-                code, graph = driver.cuStreamEndCapture(self._stream)
-                if not int(code) and graph is not None and int(graph):
-                    self._call(driver.cuGraphDestroy, graph)
+                self._end_capture()
                 raise
-            graph = self._call(driver.cuStreamEndCapture, self._stream)
             try:
                 executable = self._call(driver.cuGraphInstantiate, graph, 0)
+                owner.callback(self._call, driver.cuGraphExecDestroy, executable)
             finally:
                 self._call(driver.cuGraphDestroy, graph)
         except EngineError as error:
             raise CaptureError(error.message) from None
-        owner.callback(self._call, driver.cuGraphExecDestroy, executable)
         return executable
+
+    def _end_capture(self) -> None:
+        """A stream left in capture mode can do nothing else. What it gives back is thrown away; that it was not (or no
+        longer) capturing does not matter."""
+        code, graph = self._driver.cuStreamEndCapture(self._stream)
+        if not int(code):
+            self._call(self._driver.cuGraphDestroy, graph)
 
     def replay(self, graph: Any) -> None:
         """One launch of everything that was recorded."""
