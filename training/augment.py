@@ -66,19 +66,24 @@ _LEG_END = _indices("l_knee", "l_ankle", "r_knee", "r_ankle")
 MAX_HIP_LINE_DEG, MAX_SPINE_DEG, MIN_LEG_DISTANCE = 15.0, 25.0, 0.09
 
 
-# root, middle and end of each arm and leg, and the torso's frame that it moves in: left and right, lower and upper
-_CHAINS = tuple(
-    (
-        *(H36M_17.index(f"{side}_{name}") for name in names),
-        tuple(H36M_17.index(f"{s}_{names[0]}") for s in "lr"),
-        low,
-        up,
-    )
-    for names, low, up in (
-        (("shoulder", "elbow", "wrist"), 0, H36M_17.index("thorax")),
-        (("hip", "knee", "ankle"), 0, _SPINE),
-    )
-    for side in "lr"
+@dataclass(frozen=True)
+class _Chain:
+    """An arm or a leg: root, middle, end; the torso's frame that it moves in, by left and right, lower and upper joint."""
+
+    joints: tuple[int, int, int]
+    across: tuple[int, int]
+    along: tuple[int, int]
+
+
+def _chain(side: str, names: tuple[str, str, str], lower: str, upper: str) -> _Chain:
+    root, middle, end = (H36M_17.index(f"{side}_{name}") for name in names)
+    across = (H36M_17.index(f"l_{names[0]}"), H36M_17.index(f"r_{names[0]}"))
+    return _Chain((root, middle, end), across, (H36M_17.index(lower), H36M_17.index(upper)))
+
+
+_ARM, _LEG = ("shoulder", "elbow", "wrist"), ("hip", "knee", "ankle")
+_CHAINS = tuple(_chain(side, _ARM, "hip", "thorax") for side in "lr") + tuple(
+    _chain(side, _LEG, "hip", "spine") for side in "lr"
 )
 
 
@@ -179,13 +184,13 @@ def exchange_limbs(joints: Floats, rng: np.random.Generator, chance: float) -> F
     others of the CMU subset), so a network has to see them freely combined."""
     result = joints.copy()
     mirrored = mirror(joints)
-    for root, middle, end, across, lower, upper in _CHAINS:
+    for chain in _CHAINS:
+        root, middle, end = chain.joints
         rows = np.flatnonzero(rng.random(len(joints)) < chance)
         others = rng.integers(0, len(joints), len(rows))
         lenders = np.where((rng.random(len(rows)) < 0.5)[:, None, None], mirrored[others], joints[others])
         ours = result[rows]
-        turned = _frame(lenders, across, lower, upper).swapaxes(1, 2)
-        turned = _frame(ours, across, lower, upper) @ turned  # from the lender's torso to ours
+        turned = _frame(ours, chain) @ _frame(lenders, chain).swapaxes(1, 2)  # from the lender's torso to ours
         previous = root
         for joint, before in ((middle, root), (end, middle)):
             bone = (turned @ (lenders[:, joint] - lenders[:, before])[..., None])[..., 0]
@@ -198,11 +203,11 @@ def exchange_limbs(joints: Floats, rng: np.random.Generator, chance: float) -> F
     return result
 
 
-def _frame(joints: Floats, across: tuple[int, int], lower: int, upper: int) -> Floats:
+def _frame(joints: Floats, chain: _Chain) -> Floats:
     """(N, 3, 3) axes of a part of the torso as columns: its left, its length, and what is square to both."""
-    left = joints[:, across[0]] - joints[:, across[1]]
+    left = joints[:, chain.across[0]] - joints[:, chain.across[1]]
     left = left / np.maximum(np.linalg.norm(left, axis=-1, keepdims=True), np.float32(1e-6))
-    ahead = np.cross(left, joints[:, upper] - joints[:, lower])
+    ahead = np.cross(left, joints[:, chain.along[1]] - joints[:, chain.along[0]])
     ahead = ahead / np.maximum(np.linalg.norm(ahead, axis=-1, keepdims=True), np.float32(1e-6))
     return np.stack([left, np.cross(ahead, left), ahead], axis=-1)
 
