@@ -86,7 +86,7 @@ class FakeGpu:
         modules |= {"cuda.bindings.nvrtc": nvrtc, "tensorrt": self._tensorrt()}
         for name, module in modules.items():
             patch.setitem(sys.modules, name, module)
-        patch.setattr("posepipe.trt_build.runners.trt.gpu_or_reason", lambda index=0: GPU)
+        patch.setattr("posepipe.trt_build.runners.tensorrt.gpu_or_reason", lambda index=0: GPU)
 
     def happen(self, name: str, *arguments: Any) -> Any:
         """Record a call; returns the code that it is to fail with, or 0. Raises if it is to raise."""

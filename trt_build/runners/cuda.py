@@ -77,7 +77,7 @@ class Cuda:
         """`size` bytes of host memory that the GPU can copy from and to by itself; zero at first."""
         address = self._call(self._driver.cuMemHostAlloc, size, 0)
         owner.callback(self._call, self._driver.cuMemFreeHost, address)
-        array = np.frombuffer((ctypes.c_uint8 * size).from_address(int(address)), np.uint8)
+        array = np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(int(address)))
         array[:] = 0
         return Pinned(array, int(address))
 

@@ -123,7 +123,7 @@ def sampling(sampler: nn.Module, contract: Checkpoint, compiled: bool) -> Sampli
         net.denoise = torch.compile(net.denoise, dynamic=False)
         draw = torch.compile(normals, dynamic=False)
         return sample
-    return torch.compile(sample, dynamic=False)  # type: ignore[no-any-return]
+    return torch.compile(sample, dynamic=False)
 
 
 class GraphCapture:
@@ -199,8 +199,8 @@ class TorchBucket:
 
         def work() -> None:
             with torch.no_grad():
-                given = [t.to(device, non_blocking=True) for t in self._inputs]
-                for mine, result in zip(self._outputs, sampling(*given, shape[0]), strict=True):
+                k, c, words, weights = (t.to(device, non_blocking=True) for t in self._inputs)
+                for mine, result in zip(self._outputs, sampling(k, c, words, weights, shape[0]), strict=True):
                     mine.copy_(result, non_blocking=True)
 
         self._fill(

@@ -25,10 +25,10 @@ from posepipe.trt_build.runners.buckets import Result, in_buckets, up_to
 from posepipe.trt_build.runners.contract import check_hypotheses, check_people
 from posepipe.trt_build.runners.cuda import Cuda
 from posepipe.trt_build.runners.noise_cuda import NoiseKernel
-from posepipe.trt_build.runners.trt_bucket import Tools, TrtBucket
+from posepipe.trt_build.runners.tensorrt_bucket import TensorRtBucket, Tools
 
 
-class TrtRunner:
+class TensorRtRunner:
     """The engines of one lifter in one folder; see `Runner` for the methods.
 
     engine: any one of them; those beside it that differ from it in people and hypotheses alone belong to it. `warm_up`
@@ -52,7 +52,7 @@ class TrtRunner:
         self.contract: Checkpoint = info.contract
         self.checkpoint_sha256 = info.checkpoint_sha256
         self.backend = f"tensorrt[{info.precision}]"
-        self._ready: dict[int, dict[int, TrtBucket]] = {}
+        self._ready: dict[int, dict[int, TensorRtBucket]] = {}
         messages = Messages()
         with ExitStack() as owner:
             cuda = Cuda(owner, index, stream)
@@ -67,21 +67,23 @@ class TrtRunner:
 
         Raises EngineError when there is no engine for it, with the command that builds one."""
         check_hypotheses(self.contract, hypotheses)
-        tools = self._open()
-        found = {i.persons: (path, i) for path, i in self._engines if i.hypotheses == hypotheses}
+        self._open()
+        found = [i.persons for _, i in self._engines if i.hypotheses == hypotheses]
         if not found:
             path, info = self._engines[0]
             check_engine(info, path, hypotheses=hypotheses)  # raises
-        ready = self._ready.get(hypotheses, {})
         for people in up_to(persons, found):
-            if people in ready:
-                continue
-            path, info = found[people]
-            self._check(info, path)
-            bucket = TrtBucket(tools, path, info)
-            self._ready.setdefault(hypotheses, ready)[people] = bucket
-            if tools.captured and not bucket.captured:  # it has warned; the others would fail the same way
-                self._tools = tools = dataclasses.replace(tools, captured=False)
+            if people not in self._ready.get(hypotheses, {}):
+                self._load(people, hypotheses)
+
+    def _load(self, persons: int, hypotheses: int) -> None:
+        tools = self._open()
+        path, info = next((p, i) for p, i in self._engines if (i.persons, i.hypotheses) == (persons, hypotheses))
+        self._check(info, path)
+        bucket = TensorRtBucket(tools, path, info)
+        self._ready.setdefault(hypotheses, {})[persons] = bucket
+        if tools.captured and not bucket.captured:  # it has warned; the others would fail the same way
+            self._tools = dataclasses.replace(tools, captured=False)
 
     def sample(
         self,
@@ -95,7 +97,18 @@ class TrtRunner:
         check_people(keypoints, confidence, keys)
         return in_buckets(self._ready, keypoints, confidence, keys, hypotheses)
 
-    def bucket(self, persons: int, hypotheses: int) -> TrtBucket:
+    def run(
+        self, keypoints: NDArray[np.float32], confidence: NDArray[np.float32], noise: NDArray[np.float32]
+    ) -> Result:
+        """As OrtRunner.run: the bare engine that the runner was opened with, noise given, for exactly its number of
+        people and hypotheses. What the accuracy gate compares; not for speed."""
+        _, info = self._engines[0]
+        if info.persons not in self._ready.get(info.hypotheses, {}):
+            self._load(info.persons, info.hypotheses)
+        joints, log_weights = self.bucket(info.persons, info.hypotheses).run_with_noise(keypoints, confidence, noise)
+        return joints.copy(), log_weights.copy()
+
+    def bucket(self, persons: int, hypotheses: int) -> TensorRtBucket:
         """One engine that `warm_up` made ready, for checks and timing."""
         self._open()
         return self._ready[hypotheses][persons]
@@ -116,7 +129,7 @@ class TrtRunner:
             self._ready = {}
             buckets.callback(tools.cuda.enter)  # comes first
 
-    def __enter__(self) -> TrtRunner:
+    def __enter__(self) -> TensorRtRunner:
         return self
 
     def __exit__(

@@ -17,9 +17,9 @@ from posepipe.errors import EngineError, MissingDependencyError, PosepipeError, 
 from posepipe.lifters.catalogue import entry
 from posepipe.noise import NoiseKey, held_key, normal
 from posepipe.trt_build.engine.sidecar import read_sidecar, write_sidecar
-from posepipe.trt_build.runners import trt as trt_runner
+from posepipe.trt_build.runners import tensorrt as trt_runner
 from posepipe.trt_build.runners.ort import OrtRunner
-from posepipe.trt_build.runners.trt import TrtRunner
+from posepipe.trt_build.runners.tensorrt import TensorRtRunner
 
 _SPEC = importlib.util.spec_from_file_location("posepipe_fake_gpu", Path(__file__).with_name("fake_gpu.py"))
 assert _SPEC is not None
@@ -66,7 +66,7 @@ def people(number: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, list[Noi
 @pytest.mark.parametrize("number", [1, 2, 3, 4, 5, 8, 9, 19])
 def test_the_engine_gives_what_onnx_runtime_gives_for_any_number_of_people(gpu, engine, number) -> None:
     given = people(number)
-    with TrtRunner(engine) as runner, OrtRunner(GRAPH) as reference:
+    with TensorRtRunner(engine) as runner, OrtRunner(GRAPH) as reference:
         runner.warm_up(8, H)
         got = runner.sample(*given, H)
         expected = reference.sample(*given, H)
@@ -85,7 +85,7 @@ def test_the_engine_gives_what_onnx_runtime_gives_for_any_number_of_people(gpu, 
 
 def test_a_result_does_not_depend_on_who_else_is_there(gpu, engine) -> None:
     keypoints, confidence, keys = people(6)
-    with TrtRunner(engine) as runner:
+    with TensorRtRunner(engine) as runner:
         runner.warm_up(8, H)
         together, weights = runner.sample(keypoints, confidence, keys, H)
         for i in range(6):
@@ -95,7 +95,7 @@ def test_a_result_does_not_depend_on_who_else_is_there(gpu, engine) -> None:
 
 
 def test_one_graph_holds_everything_and_a_call_is_one_launch(gpu, engine) -> None:
-    with TrtRunner(engine) as runner:
+    with TensorRtRunner(engine) as runner:
         runner.warm_up(1, H)
         names = gpu.names()
         begin, end = names.index("cuStreamBeginCapture"), names.index("cuStreamEndCapture")
@@ -115,7 +115,7 @@ def test_one_graph_holds_everything_and_a_call_is_one_launch(gpu, engine) -> Non
 
 
 def test_the_kernel_is_compiled_for_the_gpu_and_the_streams_handle_goes_to_tensorrt(gpu, engine) -> None:
-    with TrtRunner(engine) as runner:
+    with TensorRtRunner(engine) as runner:
         runner.warm_up(1, H)
     calls = dict(gpu.calls)
     assert calls["nvrtcCompileProgram"] == ((b"--gpu-architecture=sm_90", b"--fmad=false"),)
@@ -123,7 +123,7 @@ def test_the_kernel_is_compiled_for_the_gpu_and_the_streams_handle_goes_to_tenso
 
 
 def test_a_stream_of_somebody_else_is_used_and_left_alone(gpu, engine) -> None:
-    with TrtRunner(engine, stream=0xBEEF) as runner:
+    with TensorRtRunner(engine, stream=0xBEEF) as runner:
         runner.warm_up(1, H)
     assert dict(gpu.calls)["execute_async_v3"] == (0xBEEF,)
     assert not {"cuStreamCreate", "cuStreamDestroy"} & set(gpu.names())
@@ -131,7 +131,7 @@ def test_a_stream_of_somebody_else_is_used_and_left_alone(gpu, engine) -> None:
 
 def test_graph_and_plain_launches_and_given_noise_agree_bit_by_bit(gpu, engine) -> None:
     keypoints, confidence, keys = people(1)
-    with TrtRunner(engine) as runner, TrtRunner(engine, captured=False) as plain:
+    with TensorRtRunner(engine) as runner, TensorRtRunner(engine, captured=False) as plain:
         runner.warm_up(1, H)
         plain.warm_up(1, H)
         bucket = runner.bucket(1, H)
@@ -141,6 +141,7 @@ def test_graph_and_plain_launches_and_given_noise_agree_bit_by_bit(gpu, engine) 
             bucket.run_plainly(keypoints, confidence, keys),
             plain.sample(keypoints, confidence, keys, H),
             bucket.run_with_noise(keypoints, confidence, noise),
+            plain.run(keypoints, confidence, noise),
         ]
         for other in others:
             np.testing.assert_array_equal(other[0], by_graph[0])
@@ -151,11 +152,24 @@ def test_graph_and_plain_launches_and_given_noise_agree_bit_by_bit(gpu, engine) 
     assert gpu.leaked() == {}
 
 
+def test_an_engine_alone_runs_with_given_noise(gpu, engines) -> None:
+    """As the accuracy gate uses it: opened, run, nothing before."""
+    keypoints, confidence, _ = people(4)
+    noise = np.random.default_rng(3).normal(size=(4, H, 49)).astype(np.float32)
+    with TensorRtRunner(next(engines.glob("*-b4-*"))) as runner, OrtRunner(GRAPH) as reference:
+        got, expected = runner.run(keypoints, confidence, noise), reference.run(keypoints, confidence, noise)
+        np.testing.assert_allclose(got[0], expected[0], atol=2e-6)
+        assert not np.shares_memory(runner.run(keypoints, confidence, noise)[0], got[0])
+        with pytest.raises(EngineError, match="recorded for 4 people"):
+            runner.run(keypoints[:2], confidence[:2], noise[:2])
+    assert gpu.leaked() == {}
+
+
 def test_inputs_that_an_engine_does_not_have_are_not_drawn(gpu, tmp_path) -> None:
     graph = entry("martinez").graph_path
     path = write_engine(tmp_path, graph, "martinez", 2, 1, without=("noise",))
     given = people(2)
-    with TrtRunner(path) as runner, OrtRunner(graph) as reference:
+    with TensorRtRunner(path) as runner, OrtRunner(graph) as reference:
         runner.warm_up(2, 1)
         np.testing.assert_allclose(runner.sample(*given, 1)[0], reference.sample(*given, 1)[0], atol=2e-6)
     assert "cuLaunchKernel" not in gpu.names()
@@ -164,7 +178,7 @@ def test_inputs_that_an_engine_does_not_have_are_not_drawn(gpu, tmp_path) -> Non
 def test_with_some_buckets_missing_people_are_split(gpu, tmp_path) -> None:
     path = write_engine(tmp_path, GRAPH, "mdn", 2, H)
     given = people(5)
-    with TrtRunner(path) as runner, OrtRunner(GRAPH) as reference:
+    with TensorRtRunner(path) as runner, OrtRunner(GRAPH) as reference:
         runner.warm_up(8, H)
         before = gpu.names().count("cuGraphLaunch")
         np.testing.assert_allclose(runner.sample(*given, H)[0], reference.sample(*given, H)[0], atol=2e-6)
@@ -177,7 +191,7 @@ def test_with_some_buckets_missing_people_are_split(gpu, tmp_path) -> None:
 def test_a_capture_that_fails_is_one_warning_and_plain_launches(gpu, engine, call) -> None:
     gpu.fail[call] = (3 if call == "execute_async_v3" else 1, fake_gpu.CAPTURE_INVALIDATED)
     given = people(9)
-    with TrtRunner(engine) as runner, OrtRunner(GRAPH) as reference:
+    with TensorRtRunner(engine) as runner, OrtRunner(GRAPH) as reference:
         with pytest.warns(RuntimeWarning, match="launch by launch") as said:
             runner.warm_up(8, H)
         assert len(said) == 1
@@ -188,7 +202,7 @@ def test_a_capture_that_fails_is_one_warning_and_plain_launches(gpu, engine, cal
 
 
 def test_another_shape_is_refused_and_nothing_is_captured_for_it(gpu, engine) -> None:
-    with TrtRunner(engine) as runner:
+    with TensorRtRunner(engine) as runner:
         with pytest.raises(EngineError, match=r"ready for H = nothing yet, not 5\. Call warm_up"):
             runner.sample(*people(1), H)
         runner.warm_up(1, H)
@@ -245,7 +259,7 @@ def _no_address(gpu: FakeGpu) -> None:
 )
 def test_what_tensorrt_refuses_is_one_sentence_and_leaves_nothing(gpu, engine, harm, text) -> None:
     harm(gpu)
-    with TrtRunner(engine) as runner:
+    with TensorRtRunner(engine) as runner:
         with pytest.raises(EngineError, match=text):
             runner.warm_up(1, H)
         assert set(gpu.leaked()) == {"context", "stream", "module"}  # the runner's own: the bucket's are gone
@@ -254,7 +268,7 @@ def test_what_tensorrt_refuses_is_one_sentence_and_leaves_nothing(gpu, engine, h
 
 def test_an_engine_with_other_types_is_refused(gpu, tmp_path) -> None:
     path = write_engine(tmp_path, GRAPH, "mdn", 1, H, types={"hypotheses": "float16"})
-    with TrtRunner(path) as runner, pytest.raises(EngineError, match="has the output hypotheses"):
+    with TensorRtRunner(path) as runner, pytest.raises(EngineError, match="has the output hypotheses"):
         runner.warm_up(1, H)
 
 
@@ -275,7 +289,7 @@ def test_an_engine_of_another_machine_or_version_is_never_shown_to_tensorrt(gpu,
     path = write_engine(tmp_path, GRAPH, "mdn", 1, H)
     write_sidecar(path, dataclasses.replace(read_sidecar(path), **change))
     with pytest.raises(EngineError, match=text):
-        TrtRunner(path)
+        TensorRtRunner(path)
     assert gpu.calls == []
 
 
@@ -283,19 +297,19 @@ def test_without_a_gpu_nothing_of_tensorrt_is_touched(monkeypatch, engine) -> No
     monkeypatch.setitem(__import__("sys").modules, "tensorrt", None)  # importing it would say so
     monkeypatch.setattr(trt_runner, "gpu_or_reason", lambda index=0: "there is no NVIDIA driver (libcuda)")
     with pytest.raises(EngineError, match=r"cannot run here: there is no NVIDIA driver \(libcuda\)\. Use --backend"):
-        TrtRunner(engine)
+        TensorRtRunner(engine)
 
 
 def test_without_the_extra_it_is_named(gpu, monkeypatch, engine) -> None:
     for name in ("cuda.bindings", "tensorrt"):
         monkeypatch.setitem(__import__("sys").modules, name, None)
         with pytest.raises(MissingDependencyError, match=r"posepipe\[tensorrt\]"):
-            TrtRunner(engine)
+            TensorRtRunner(engine)
         assert gpu.leaked() == {}
 
 
 def test_closing_twice_and_using_it_afterwards(gpu, engine) -> None:
-    runner = TrtRunner(engine)
+    runner = TensorRtRunner(engine)
     runner.warm_up(2, H)
     runner.close()
     calls = len(gpu.calls)
@@ -309,7 +323,7 @@ def test_closing_twice_and_using_it_afterwards(gpu, engine) -> None:
 
 def test_another_thread_gets_the_context_first(gpu, engine) -> None:
     results = []
-    with TrtRunner(engine) as runner:
+    with TensorRtRunner(engine) as runner:
         runner.warm_up(1, H)
 
         def work() -> None:
@@ -324,7 +338,7 @@ def test_another_thread_gets_the_context_first(gpu, engine) -> None:
 
 def life(engine: Path) -> None:
     """All that a run does, for as long as nothing fails."""
-    with TrtRunner(engine) as runner:
+    with TensorRtRunner(engine) as runner:
         runner.warm_up(2, H)
         runner.sample(*people(3), H)
 
@@ -365,7 +379,10 @@ def test_whatever_call_fails_nothing_is_left_behind(monkeypatch, engine, what) -
 
 def test_out_of_memory_says_what_helps(gpu, engine) -> None:
     gpu.fail["cuMemAlloc"] = (2, OUT_OF_MEMORY)
-    with TrtRunner(engine) as runner, pytest.raises(EngineError, match=r"cuMemAlloc \(CUDA_ERROR_OUT.*fewer hypothe"):
+    with (
+        TensorRtRunner(engine) as runner,
+        pytest.raises(EngineError, match=r"cuMemAlloc \(CUDA_ERROR_OUT.*fewer hypothe"),
+    ):
         runner.warm_up(1, H)
     assert gpu.leaked() == {}
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,9 @@ from posepipe.trt_build.runners.cuda import CaptureError, Cuda, Pinned
 from posepipe.trt_build.runners.noise_cuda import NoiseKernel
 from posepipe.trt_build.runners.noise_keys import KEY_DTYPE, pack
 
+if TYPE_CHECKING:
+    import tensorrt as trt
+
 _ALIGNMENT = 256  # bytes; TensorRT asks for it
 _OUTPUTS = ("hypotheses", "log_weights")
 Array = NDArray[np.float32]
@@ -32,7 +35,7 @@ class Tools:
     """What all buckets of a runner share. captured: whether to record CUDA graphs."""
 
     trt: Any
-    runtime: Any
+    runtime: trt.Runtime
     messages: Messages
     cuda: Cuda
     kernel: NoiseKernel
@@ -56,14 +59,16 @@ class Block:
         }
 
 
-class TrtBucket:
+class TensorRtBucket:
     """An engine with its buffers; see `Bucket`. Frees everything in `close`, also when it could not be made.
 
     Raises EngineError when TensorRT refuses the plan or it is not what its side-car says, and for memory."""
 
+    _engine: trt.ICudaEngine
+    _context: trt.IExecutionContext
+
     def __init__(self, tools: Tools, path: Path, info: EngineInfo) -> None:
         self._tools, self._info = tools, info
-        self._context: Any = None
         self._graph: Any = None
         self._rebuild = f"Build it again: {info.rebuild_command(path.parent)}"
         with ExitStack() as owner:
@@ -149,12 +154,13 @@ class TrtBucket:
         if keys:
             self._in.arrays["keys"][:] = pack(keys)
 
-    def _deserialise(self, path: Path) -> Any:
+    def _deserialise(self, path: Path) -> trt.ICudaEngine:
         try:
             plan = path.read_bytes()
         except OSError as error:
             raise EngineError(f"The engine {path} cannot be read ({error}).", self._rebuild) from None
-        engine = self._tools.runtime.deserialize_cuda_engine(plan)
+        runtime: trt.Runtime = self._tools.runtime
+        engine = runtime.deserialize_cuda_engine(plan)
         if engine is None:
             raise self._failed(f"TensorRT does not take {path.name}", self._rebuild)
         return engine
@@ -231,5 +237,6 @@ class TrtBucket:
 
     def _forget(self) -> None:
         """In TensorRT's order: context before engine."""
-        self._graph = self._context = None
-        self._engine = None
+        self._graph = None
+        for name in ("_context", "_engine"):
+            vars(self).pop(name, None)
