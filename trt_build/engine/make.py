@@ -15,14 +15,14 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from posepipe import __version__
 from posepipe.errors import EngineError, OutputError
 from posepipe.hashing import file_sha256
 from posepipe.lifters.checkpoint import Checkpoint
 from posepipe.trt_build.engine.build import BuildSettings, build_plan
-from posepipe.trt_build.engine.gate import Array, Difference, Reference, compare
+from posepipe.trt_build.engine.gate import Difference, Reference, Run, compare
 from posepipe.trt_build.engine.names import engine_name, sidecar_path
 from posepipe.trt_build.engine.precision import layer_precisions
 from posepipe.trt_build.engine.probe import GpuInfo
@@ -31,14 +31,7 @@ from posepipe.trt_build.engine.sidecar import EngineInfo, write_sidecar
 from posepipe.trt_build.engine.static import MAX_BYTES, fix_shapes, load_with_weights, shapes
 from posepipe.trt_build.tensorrt_check import problems
 
-
-class EngineRunner(Protocol):
-    """What the gate asks of an opened engine."""
-
-    def run(self, keypoints: Array, confidence: Array, noise: Array) -> tuple[Array, Array]: ...
-
-
-OpenEngine = Callable[[Path], AbstractContextManager[EngineRunner]]
+OpenEngine = Callable[[Path], AbstractContextManager[Run]]
 
 
 @dataclass(frozen=True)
@@ -71,14 +64,14 @@ class Made:
     difference: Difference
 
 
-def fixed_graph(job: Job) -> Any:
-    """The graph of a job with its shapes fixed, as an onnx.ModelProto with weights. Raises EngineError if TensorRT
-    could not read it (as far as can be known without TensorRT)."""
-    model = fix_shapes(load_with_weights(job.graph), job.persons, job.hypotheses)
+def fixed_graph(graph: Path, lifter: str, persons: int, hypotheses: int) -> Any:
+    """A graph with its shapes fixed, as an onnx.ModelProto with weights. Raises EngineError if TensorRT could not read
+    it, as far as that can be known without TensorRT."""
+    model = fix_shapes(load_with_weights(graph), persons, hypotheses)
     if found := problems(model):
-        raise EngineError(f"TensorRT could not read the graph of '{job.lifter}': {found[0]}.")
+        raise EngineError(f"TensorRT could not read the graph of '{lifter}': {found[0]}.")
     if (size := model.ByteSize()) > MAX_BYTES:
-        raise EngineError(f"The graph of '{job.lifter}' with its weights has {size / 1e9:.1f} GB; 2 are possible.")
+        raise EngineError(f"The graph of '{lifter}' with its weights has {size / 1e9:.1f} GB; 2 are possible.")
     return model
 
 
@@ -96,9 +89,9 @@ def make_engine(
     """Build the engine of a job, compare it with `expected` (gate.reference of the float32 graph), and put it into the
     folder `out` with its side-car.
 
-    open_engine: opens an engine file to run it. Raises EngineError if it cannot be built or differs too much,
-    OutputError if the folder cannot be written to."""
-    model = fixed_graph(job)
+    open_engine: opens an engine file, so that it can be run on given noise. Raises EngineError if the engine cannot be
+    built or differs too much, OutputError if the folder cannot be written to."""
+    model = fixed_graph(job.graph, job.lifter, job.persons, job.hypotheses)
     name = engine_name(
         job.lifter,
         file_sha256(job.checkpoint),
@@ -116,8 +109,8 @@ def make_engine(
         _write(engine, plan)
         info = _describe(job, model, plan, trt, gpu)
         write_sidecar(engine, info)
-        with open_engine(engine) as runner:
-            difference = compare(expected, runner.run, job.persons, job.hypotheses)
+        with open_engine(engine) as run:
+            difference = compare(expected, run, job.persons, job.hypotheses)
         if not difference.passes(job.precision):
             raise EngineError(
                 f"The {job.precision} engine of '{job.lifter}' differs too much from ONNX Runtime: "
