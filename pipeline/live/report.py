@@ -84,13 +84,15 @@ def counter_line(
         + (f" + {counts.waiting} under way" if counts.waiting else ""),
         f"{fps:.1f} frames/s",
     ]
-    others = {
+    others: dict[str, float] = {
         "corrupt": counts.corrupt,
         "bad packets": origin.bad_packets,
         "reconnects": origin.reconnects,
+        "skipped": origin.skipped,
+        "s slipped": origin.slipped,
         "unshown": counts.unshown,
         "unrecorded": counts.unrecorded,
     }
-    parts += [f"{n} {name}" for name, n in others.items() if n]
+    parts += [f"{n:g} {name}" for name, n in others.items() if n]
     parts += [f"{s.name} {s.p50:.0f}/{s.p95:.0f}/{s.p99:.0f}" for s in stages]
     return "  ".join(parts)

@@ -40,10 +40,14 @@ class Captured:
 
 @dataclass(frozen=True)
 class SourceCounts:
-    """reconnects: how often the source came back. bad_packets: that the decoder refused."""
+    """reconnects: how often the source came back. bad_packets: that the decoder refused. skipped: packets of a stream
+    that were not decoded, to catch up. slipped: seconds that a file played in real time was held up, since it could not
+    be decoded that fast."""
 
     reconnects: int = 0
     bad_packets: int = 0
+    skipped: int = 0
+    slipped: float = 0.0
 
 
 class Gate:

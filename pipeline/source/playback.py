@@ -9,9 +9,12 @@ from pathlib import Path
 from posepipe.pipeline.source.file import VideoFile
 from posepipe.pipeline.source.live import Captured, Gate, SourceCounts, SourceInfo
 
+_LATE_SECONDS = 0.5
+
 
 class Playback:
-    """live: play in real time; a frame counts as taken when its time has come, even if it was decoded later.
+    """live: play in real time; a frame counts as taken when its time has come, even if it was decoded later. Half a
+    second late, playing is held up instead (counted as slipped), because a camera would not lag behind for ever.
 
     Raises InputError as VideoFile does."""
 
@@ -19,13 +22,14 @@ class Playback:
 
     def __init__(self, path: str | Path, live: bool) -> None:
         self.live = live
+        self._slipped = 0.0
         self._video = VideoFile(path)
         known = self._video.info
         self.info = SourceInfo(Path(path).name, known.sha256, known.width, known.height, known.fps, known.sha256)
 
     @property
     def counts(self) -> SourceCounts:
-        return SourceCounts(bad_packets=self._video.counts.bad_packets)
+        return SourceCounts(bad_packets=self._video.counts.bad_packets, slipped=round(self._slipped, 3))
 
     def frames(self, gate: Gate) -> Iterator[Captured]:
         video = iter(self._video)
@@ -42,6 +46,9 @@ class Playback:
                 continue
             zero = start - frame.pts if zero is None else zero + held
             due = zero + frame.pts
+            late = time.monotonic() - due
+            if late > _LATE_SECONDS:
+                zero, due, self._slipped = zero + late, due + late, self._slipped + late
             if gate.wait(due - time.monotonic()):
                 return
             yield Captured(frame, due, cost)

@@ -27,6 +27,7 @@ _OPEN_SECONDS = 5.0
 _SILENCE_SECONDS = 4.0  # without a picture, the connection counts as lost
 _BACKOFF_SECONDS = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 _PROBE_SECONDS = 1.0  # how often a host that was away is asked whether it is back
+_LATE_SECONDS, _CAUGHT_UP_SECONDS = 1.0, 0.3  # behind by so much, only key frames are decoded, until it is so little
 _FALLBACK_FPS = 25.0
 _OPTIONS = {
     "rtsp_transport": "tcp",  # UDP loses packets without saying so
@@ -42,8 +43,9 @@ class StreamSource:
     lost later is made again, for as long as it takes: after 1, 2, 4 ... 30 s, and at once when the host, which is asked
     every second, answers again. A stream with an end (a video file on a web server) is played in real time, once.
 
-    Frame times are of our own clock, since a stream's start anew with every connection. Credentials in the URL are
-    shown nowhere. Should the picture's size change, frames are fitted into the first one's.
+    Where decoding is slower than the camera, whole groups of pictures are skipped (and counted) rather than that the
+    picture gets older and older. Frame times are of our own clock, since a stream's start anew with every connection.
+    Credentials in the URL are shown nowhere. Should the picture's size change, frames are fitted into the first one's.
     """
 
     live = True
@@ -51,7 +53,8 @@ class StreamSource:
     def __init__(self, url: str, open_timeout: float = _OPEN_SECONDS, silence: float = _SILENCE_SECONDS) -> None:
         self._url, self._timeout, self._silence = url, (open_timeout, silence), silence
         self.trouble = ""
-        self._reconnects = self._bad_packets = self._index = 0
+        self._reconnects = self._bad_packets = self._skipped = self._index = 0
+        self._catching_up = False
         self._began: float | None = None
         name = redacted(url)
         try:
@@ -71,11 +74,11 @@ class StreamSource:
 
     @property
     def counts(self) -> SourceCounts:
-        return SourceCounts(self._reconnects, self._bad_packets)
+        return SourceCounts(self._reconnects, self._bad_packets, self._skipped)
 
     def frames(self, gate: Gate) -> Iterator[Captured]:
         while not gate.stopped:
-            clock = ArrivalClock(self._ends)
+            clock, self._catching_up = ArrivalClock(self._ends), False
             with suppress(FFmpegError, OSError):  # lost, whatever the reason: try again below
                 for picture, arrived, cost in self._pictures(self._container):
                     if gate.stopped:
@@ -84,6 +87,8 @@ class StreamSource:
                     at = clock.taken(picture.time, arrived)
                     if self._ends and gate.wait(at - time.monotonic()):
                         return
+                    late = time.monotonic() - at
+                    self._catching_up = late > (_CAUGHT_UP_SECONDS if self._catching_up else _LATE_SECONDS)
                     yield self._captured(picture, at, cost)
                 if self._ends:
                     return
@@ -110,6 +115,10 @@ class StreamSource:
         last = time.monotonic()
         for packet in container.demux(stream):
             arrived = time.monotonic()
+            if self._catching_up and not packet.is_keyframe:
+                self._skipped += 1
+                last = arrived
+                continue
             try:
                 pictures = stream.decode(packet) if packet.size else []
             except FFmpegError:

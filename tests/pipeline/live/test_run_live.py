@@ -15,6 +15,8 @@ from posepipe.__main__ import main
 from posepipe.pipeline.film import film
 from posepipe.pipeline.sink.h5 import read_h5
 from posepipe.pipeline.source.actor import ActorScene
+from posepipe.pipeline.source.live import Gate
+from posepipe.pipeline.source.playback import Playback
 
 ROOT = Path(__file__).parents[3]
 FPS = 15
@@ -58,6 +60,17 @@ def test_a_file_played_live_and_recorded(actor, tmp_path, capsys):
     assert recording.tracks[0].pose[:, 0].shape == (len(recording.tracks[0].frame), 3)
     with av.open(str(video)) as container:
         assert sum(1 for _ in container.decode(video=0)) == counts["recorded"]
+
+
+def test_a_file_that_cannot_be_decoded_in_real_time_slips_instead_of_getting_older(actor):
+    source, ages = Playback(actor, live=True), []
+    for captured in source.frames(Gate()):
+        time.sleep(0.2)  # three times what there is
+        ages.append(time.monotonic() - captured.at)
+    source.close()
+    assert len(ages) == 30
+    assert source.counts.slipped > 1.0
+    assert max(ages) < 2.0  # it would be 4 s
 
 
 def test_watching_a_file_writes_what_running_it_writes(actor, tmp_path, monkeypatch, fakes):

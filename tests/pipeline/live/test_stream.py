@@ -128,6 +128,21 @@ def _quit_after_return(viewer, source, moments):
     viewer._typed.append("q")
 
 
+def test_a_machine_too_slow_for_the_stream_skips_pictures_instead_of_lagging(server):
+    """Every picture costs 150 ms, 25 come in a second: without skipping, the last one would be 11 s old."""
+    source, gate, ages = StreamSource(server.url()), Gate(), []
+    start = time.monotonic()
+    for captured in source.frames(gate):
+        time.sleep(0.15)
+        ages.append(time.monotonic() - captured.at)
+        if time.monotonic() - start > 15:
+            break
+    source.close()
+    assert source.counts.skipped > 50
+    assert max(ages) < 5
+    assert min(ages[-len(ages) // 3 :]) < 1.5
+
+
 @pytest.mark.parametrize("server", ["silent"], indirect=True)
 def test_a_server_that_falls_silent_is_noticed(server):
     source, gate, moments = StreamSource(server.url(), silence=1.5), Gate(), []
