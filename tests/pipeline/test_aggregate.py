@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from posepipe.pipeline.aggregate import aggregate
+from posepipe.camera import from_fov, project
+from posepipe.pipeline.aggregate import aggregate, reprojection_misses
 from posepipe.point_estimate import geometric_median
-from posepipe.types import Hypotheses
+from posepipe.types import Hypotheses, Pose2D
 
 
 def hypotheses(count: int, log_weights: np.ndarray | None = None) -> Hypotheses:
@@ -73,3 +74,71 @@ def test_batches_are_people_one_by_one():
     log_weights = np.random.default_rng(2).normal(size=(4, 9))
     together = geometric_median(joints, log_weights)
     np.testing.assert_allclose(together, [geometric_median(j, w) for j, w in zip(joints, log_weights, strict=True)])
+
+
+CAMERA = from_fov(1000, 1000, 60)
+ROOT = np.array([0.3, 0.1, 4.0])
+
+
+def seen(joints: np.ndarray) -> Pose2D:
+    return Pose2D(project(joints + ROOT, CAMERA).astype(np.float32), np.ones(17, np.float32), "h36m17")
+
+
+def around(truth: np.ndarray, count: int = 40) -> Hypotheses:
+    """Symmetric about the truth, so that its median, and with it the estimated root, is right."""
+    wrong = np.random.default_rng(3).normal(0, 0.08, (count // 2, 17, 3))
+    wrong[:, 0] = 0
+    joints = truth + np.concatenate([wrong, -wrong])
+    return Hypotheses(joints.astype(np.float32), np.full(count, -np.log(count), np.float32))
+
+
+def person() -> np.ndarray:
+    joints = np.random.default_rng(0).normal(0, 0.3, (17, 3))
+    return joints - joints[0]
+
+
+def test_misses_are_pixels_to_the_hypotheses_at_the_estimated_root():
+    truth, h = person(), around(person())
+    keypoints = seen(truth)
+    keypoints.confidence[5] = 0
+    misses = reprojection_misses(h, keypoints, CAMERA)
+    exact = np.linalg.norm(project(h.joints + ROOT, CAMERA) - keypoints.keypoints, axis=-1)
+    np.testing.assert_array_equal(np.isnan(misses), np.arange(17)[None] == np.full((40, 1), 5))
+    known = np.arange(17) != 5
+    np.testing.assert_allclose(misses[:, known], exact[:, known], atol=6.0)
+
+
+def test_reprojection_picks_the_pose_that_is_right_and_joints_that_are_right():
+    truth = person()
+    h = around(truth)
+    whole = h.joints.copy()
+    whole[7] = truth
+    keypoints = seen(truth)
+    for_poses = Hypotheses(whole, h.log_weights)
+    pose, _ = aggregate(for_poses, how="p-agg", misses=reprojection_misses(for_poses, keypoints, CAMERA))
+    np.testing.assert_allclose(pose, truth, atol=1e-6)
+    mixed = h.joints.copy()
+    for j in range(1, 17):
+        mixed[2 * j, j] = truth[j]
+    for_joints = Hypotheses(mixed, h.log_weights)
+    joints, std = aggregate(for_joints, how="j-agg", misses=reprojection_misses(for_joints, keypoints, CAMERA))
+    assert (np.linalg.norm(joints - truth, axis=-1) < 0.01).sum() >= 14
+    np.testing.assert_allclose(std, np.sqrt(np.mean(np.sum((mixed - joints) ** 2, -1), 0)), rtol=1e-4)
+
+
+def test_joints_that_nobody_saw_come_from_the_median():
+    truth, h = person(), around(person())
+    keypoints = seen(truth)
+    keypoints.confidence[3] = 0
+    joints, _ = aggregate(h, how="j-agg", misses=reprojection_misses(h, keypoints, CAMERA))
+    np.testing.assert_array_equal(joints[3], aggregate(h)[0][3])
+    keypoints.confidence[:] = 0
+    assert reprojection_misses(h, keypoints, CAMERA) is None
+    for how in ("j-agg", "p-agg"):
+        np.testing.assert_array_equal(aggregate(h, how=how)[0], aggregate(h)[0])
+
+
+def test_mean_is_the_weighted_mean():
+    h = hypotheses(9, np.random.default_rng(1).normal(size=9).astype(np.float32))
+    weights = np.exp(h.log_weights) / np.exp(h.log_weights).sum()
+    np.testing.assert_allclose(aggregate(h, how="mean")[0], np.average(h.joints, 0, weights), atol=1e-6)

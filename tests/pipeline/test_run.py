@@ -11,6 +11,7 @@ import pytest
 from posepipe.__main__ import main
 from posepipe.lifters.catalogue import WEIGHTS
 from posepipe.pipeline.film import film
+from posepipe.pipeline.refine.stature import stature
 from posepipe.pipeline.run import run_file
 from posepipe.pipeline.settings import RunSettings
 from posepipe.pipeline.sink.h5 import STATUS_NO_PERSON, STATUS_OK, read_h5
@@ -58,8 +59,37 @@ def test_keypoints_and_place_are_the_actors(actor, result):
     torso = np.linalg.norm(truth.keypoints[:, 8] - truth.keypoints[:, 0], axis=-1).mean()
     miss = np.linalg.norm(track.keypoints_2d - truth.keypoints[track.frame], axis=-1)
     assert np.median(miss) < 0.12 * torso
-    distance = np.linalg.norm(truth.joints[:, 0], axis=-1).mean()
-    assert np.median(np.linalg.norm(track.root - truth.joints[track.frame, 0], axis=-1)) < 0.15 * distance
+    assert root_errors(track.root, truth, track.frame).mean() < 0.08, "known intrinsics"
+    assert root_errors(track.root_smoothed, truth, track.frame).mean() < 0.08
+
+
+def root_errors(root, truth, frames):
+    """(N,) shares of the distance."""
+    exact = truth.joints[frames, 0]
+    return np.linalg.norm(root - exact, axis=-1) / np.linalg.norm(exact, axis=-1)
+
+
+def test_an_assumed_camera_is_said_and_costs_what_its_angle_is_off(actor, tmp_path, capsys):
+    """55 degrees taken for 60: everything stands tan(27.5) / tan(30) = 0.90 as far away."""
+    assert main(["run", str(actor[0]), "-o", str(tmp_path), "--no-overlay", "--no-smooth", "--aggregate", "mean"]) == 0
+    assert "camera assumed: 60°" in capsys.readouterr().out
+    recording = read_h5(tmp_path / "actor.h5")
+    track, truth = recording.tracks[0], actor[1]
+    assert root_errors(track.root, truth, track.frame).mean() < 0.15
+    ratio = np.median(track.root[:, 2] / truth.joints[track.frame, 0, 2])
+    assert ratio == pytest.approx(np.tan(np.radians(27.5)) / np.tan(np.radians(30)), abs=0.05)
+    assert track.pose_smoothed is None
+    assert recording.header["aggregate"] == "mean"
+    weights = np.exp(track.log_weights)[..., None, None]
+    np.testing.assert_allclose(track.pose, (weights * track.hypotheses).sum(1), atol=1e-3)
+
+
+def test_a_given_height_sets_the_scale_of_everything(actor, result, tmp_path):
+    run_file(actor[0], tmp_path, RunSettings(fov_deg=55, overlay=False, height=2.0))
+    tall, track = read_h5(tmp_path / "actor.h5").tracks[0], result[2].tracks[0]
+    assert np.median(stature(tall.pose)) == pytest.approx(2.0, rel=0.02)
+    for name in ("pose", "root", "joint_std", "pose_smoothed", "root_smoothed"):
+        np.testing.assert_allclose(getattr(tall, name), tall.scale * getattr(track, name), rtol=1e-4, atol=1e-5)
 
 
 def test_pose_is_the_aggregate_and_std_the_spread_around_it(result):
@@ -78,6 +108,8 @@ def test_header_says_how_it_was_made(result):
     camera = json.loads(header["camera"])
     assert camera["assumed"] is False
     assert camera["fx"] == pytest.approx(192 / np.tan(np.radians(27.5)))
+    assert (header["aggregate"], header["noise_refresh"], header["lifted_from"]) == ("median", 4.0, "keypoints_2d")
+    assert header["smoothed"] == ("pose_smoothed", "root_smoothed")
 
 
 def test_overlay_is_h264_with_every_frame(result):
@@ -149,6 +181,8 @@ def test_unwritable_folder_is_said_before_the_work(empty_room, tmp_path, capsys)
         (["--hypotheses", "0"], "0 hypotheses"),
         (["--fov", "500"], "field of view"),
         (["--max-frames", "0"], "--max-frames"),
+        (["--height", "175"], "metres"),
+        (["--noise-refresh", "-1"], "--noise-refresh"),
         (["--lifter", "martinez", "--hypotheses", "9"], "always gives 1"),
     ],
 )

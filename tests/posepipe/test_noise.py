@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from posepipe.noise import NoiseKey, normal, philox4x32, stream_key, uniform
+from posepipe.noise import NoiseKey, held_key, normal, philox4x32, stream_key, uniform
 
 PI_COUNTER, PI_KEY = (0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344), (0xA4093822, 0x299F31D0)
 # Random123, kat_vectors: philox4x32 with 10 rounds.
@@ -106,3 +106,26 @@ def test_normals_have_the_moments_of_a_normal():
 def test_frames_and_tracks_are_independent_of_each_other():
     rows = np.stack([normal(NoiseKey(0, "x", frame, track), (4096,)) for frame in range(4) for track in range(4)])
     assert np.abs(np.corrcoef(rows) - np.eye(16)).max() < 5 / np.sqrt(4096)
+
+
+@given(st.integers(-(2**31), 2**31), st.floats(-1e4, 1e6), st.integers(0, 1000), st.floats(0.1, 100))
+def test_held_noise_is_a_point_on_the_circle_through_two_drawn_tensors(seed, seconds, track, refresh):
+    key = held_key(seed, "x", seconds, track, refresh)
+    assert 0 <= key.turn <= np.pi / 2
+    assert key.frame + key.turn / (np.pi / 2) == pytest.approx(seconds / refresh, abs=1e-6, rel=1e-9)
+    here, there = (normal(NoiseKey(seed, "x", key.frame + k, track), (6,)).astype(float) for k in (0, 1))
+    np.testing.assert_allclose(normal(key, (6,)), np.cos(key.turn) * here + np.sin(key.turn) * there, atol=1e-5)
+
+
+def test_held_noise_is_standard_normal_at_every_moment_and_moves_at_one_speed():
+    moments = [normal(held_key(3, "x", t, 0, 4.0), (100_000,)) for t in np.arange(0, 8, 0.5)]
+    for values in moments:
+        assert abs(values.mean()) < 0.015
+        assert abs(values.var() - 1) < 0.02
+    steps = [np.sqrt(((b - a) ** 2).mean()) for a, b in zip(moments, moments[1:], strict=False)]
+    np.testing.assert_allclose(steps, 2 * np.sin(np.pi / 2 / 4 * 0.5 / 2), rtol=0.02)
+
+
+@pytest.mark.parametrize("seconds", [float("nan"), float("inf")])
+def test_held_noise_without_a_time_is_that_of_time_zero(seconds):
+    assert held_key(1, "x", seconds, 2, 4.0) == NoiseKey(1, "x", 0, 2)
