@@ -68,7 +68,7 @@ MAX_HIP_LINE_DEG, MAX_SPINE_DEG, MIN_LEG_DISTANCE = 15.0, 25.0, 0.09
 
 @dataclass(frozen=True)
 class _Chain:
-    """An arm or a leg: root, middle, end; the torso's frame that it moves in, by left and right, lower and upper joint."""
+    """An arm or a leg: root, middle, end; the frame of the torso that it moves in: left and right, lower and upper."""
 
     joints: tuple[int, int, int]
     across: tuple[int, int]
