@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,9 @@ from posepipe.trt_build.runners.cuda import Cuda
 from posepipe.trt_build.runners.noise_cuda import NoiseKernel
 from posepipe.trt_build.runners.tensorrt_bucket import TensorRtBucket, Tools
 
+if TYPE_CHECKING:
+    import tensorrt as trt
+
 
 class TensorRtRunner:
     """The engines of one lifter in one folder; see `Runner` for the methods.
@@ -38,6 +42,8 @@ class TensorRtRunner:
     Raises MissingDependencyError without TensorRT or cuda-python; EngineError without a GPU, or when the engine is
     damaged or was built for another GPU or version: with the command that builds it again.
     """
+
+    _logger: trt.ILogger
 
     def __init__(self, engine: Path, index: int = 0, stream: int | None = None, captured: bool = True) -> None:
         engine = Path(engine)
