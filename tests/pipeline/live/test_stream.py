@@ -23,6 +23,16 @@ from posepipe.pipeline.source.stream_address import reachable, redacted
 from posepipe.pipeline.source.stream_clock import ArrivalClock
 
 SERVER = Path(__file__).with_name("stream_server.py")
+RTSP_SERVER = Path(__file__).with_name("rtsp_server.py")
+SYSTEM_PYTHON = "/usr/bin/python3"  # the one that may have GStreamer
+
+
+def _has_gstreamer():
+    code = "import gi; gi.require_version('GstRtspServer', '1.0'); from gi.repository import GstRtspServer"
+    try:
+        return subprocess.run([SYSTEM_PYTHON, "-c", code], capture_output=True, check=False).returncode == 0
+    except OSError:
+        return False
 
 
 class Server:
@@ -38,6 +48,8 @@ class Server:
 
     def start(self):
         command = [sys.executable, str(SERVER), str(self.port), self.kind]
+        if self.kind == "rtsp":
+            command = [SYSTEM_PYTHON, str(RTSP_SERVER), str(self.port)]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE)
         assert self.process.stdout.readline() == b"ready\n"
 
@@ -47,12 +59,15 @@ class Server:
         self.process.stdout.close()
 
     def url(self, path="/live", user=""):
-        return f"http://{user}127.0.0.1:{self.port}{path}"
+        return f"{'rtsp' if self.kind == 'rtsp' else 'http'}://{user}127.0.0.1:{self.port}{path}"
 
 
 @pytest.fixture
 def server(request):
-    made = Server(getattr(request, "param", "mpegts"))
+    kind = getattr(request, "param", "mpegts")
+    if kind == "rtsp" and not _has_gstreamer():
+        pytest.skip("needs GStreamer's RTSP server (see rtsp_server.py)")
+    made = Server(kind)
     yield made
     made.kill()
 
@@ -78,6 +93,7 @@ def test_pictures_come_with_their_times(server):
     assert len({tuple(b) for b in bright}) > 10
 
 
+@pytest.mark.parametrize("server", ["mpegts", "rtsp"], indirect=True)
 def test_a_killed_server_is_noticed_and_found_again(server, fakes):
     """R9: the run goes on, nothing is shown as new meanwhile, and the frame numbers go on."""
     said, viewer, moments = [], fakes.Viewer(), {}
