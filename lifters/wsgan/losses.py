@@ -16,14 +16,16 @@ _EPS = 1e-5
 _HIP, _NECK, _HEAD = 6, 8, 9
 
 
-def reprojection(x: Tensor, camera: Tensor, pose: Tensor) -> Tensor:
+def reprojection(x: Tensor, camera: Tensor, pose: Tensor, seen: Tensor | None = None) -> Tensor:
     """2D (B,32), camera (B,2,3), poses (B,48): weighted L1 between the 2D input and the projected pose. The hip, which
-    is the origin, counts nothing, neck and head a tenth (detectors and mocap disagree about them)."""
+    is the origin, counts nothing, neck and head a tenth (detectors and mocap disagree about them). seen: (B,16), 1 for
+    the joints that x has; the others count nothing, ours."""
     projected = (camera @ pose.unflatten(1, (3, 16))).flatten(1)
     weight = torch.ones(16, dtype=x.dtype, device=x.device)
     weight[_HIP] = 0.0
     weight[[_NECK, _HEAD]] = 0.1
-    return (weight.repeat(2) * (x - projected).abs()).sum(1).div(32).mean()
+    weights = weight.repeat(2) if seen is None else (weight * seen).repeat(1, 2)
+    return (weights * (x - projected).abs()).sum(1).div(32).mean()
 
 
 def camera_loss(camera: Tensor) -> Tensor:

@@ -50,11 +50,11 @@ class Pair(nn.Module):
 
 
 class Features(nn.Module):
-    """(B,32) 2D -> (B,width): what pose and camera network share."""
+    """(B,inputs) 2D -> (B,width): what pose and camera network share."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, inputs: int = 32) -> None:
         super().__init__()
-        self.stem = linear(32, width)
+        self.stem = linear(inputs, width)
         self.pair = Pair(width)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -94,11 +94,11 @@ class CameraNet(nn.Module):
 
 
 class Generator(nn.Module):
-    """2D (B,32), code (B,H,latent) -> poses (B,H,48) and camera (B,2,3)."""
+    """2D (B,inputs), code (B,H,latent) -> poses (B,H,48) and camera (B,2,3)."""
 
-    def __init__(self, width: int = 1024, latent: int | None = None) -> None:
+    def __init__(self, width: int = 1024, latent: int | None = None, inputs: int = 32) -> None:
         super().__init__()
-        self.features = Features(width)
+        self.features = Features(width, inputs)
         self.pose = PoseNet(width, width if latent is None else latent)
         self.camera = CameraNet(width)
 

@@ -17,39 +17,70 @@ class WsganSampler(nn.Module):
 
     mode "sample": the noise is the latent code; all weigh the same, -log H. mode "zero": the authors' zero-code
     result, the pose of the code 0, whatever the noise; the checkpoint then fixes H = 1.
-    The network gives no spine; it is put half-way between hip and thorax.
+    The network gives no spine; it is put half-way between hip and thorax. use_confidence: the network is given the
+    confidences beside the 2D; published without. spread: what the noise is multiplied by to be a code; fitted after
+    training, so that the regions cover what they claim.
     """
 
     layout: Tensor
 
-    def __init__(self, mode: str = "sample", width: int = 1024, latent: int | None = None) -> None:
+    def __init__(
+        self,
+        mode: str = "sample",
+        width: int = 1024,
+        latent: int | None = None,
+        use_confidence: bool = False,
+        spread: float = 1.0,
+    ) -> None:
         super().__init__()
         if mode not in ("sample", "zero"):
             raise ValueError(f"mode must be 'sample' or 'zero', not {mode!r}")
-        self.mode = mode
-        self.net = Generator(width, latent)
+        self.mode, self.use_confidence, self.spread = mode, use_confidence, spread
+        self.net = Generator(width, latent, 48 if use_confidence else 32)
         self.register_buffer("layout", _layout(), persistent=False)
 
     def forward(self, keypoints: Tensor, confidence: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        pose, camera = self.net(normalise(keypoints, confidence), noise * 0.0 if self.mode == "zero" else noise)
-        turned = rotation(camera)[:, None] @ pose.unflatten(-1, (3, 16))
-        hypotheses = CAMERA_SCALE * (self.layout @ turned.mT)
+        pose, camera = self.net(self.given(keypoints, confidence), self.code(noise))
         zero = torch.zeros_like(noise[..., 0])
-        return hypotheses, zero - torch.log(torch.ones_like(zero).sum(1, keepdim=True))
+        return self.place(pose, camera), zero - torch.log(torch.ones_like(zero).sum(1, keepdim=True))
+
+    def given(self, keypoints: Tensor, confidence: Tensor) -> Tensor:
+        """(B,17,2), (B,17) -> what the network is given, (B,32) or (B,48)."""
+        x = normalise(keypoints, confidence)
+        if not self.use_confidence:
+            return x
+        _, seen, trust = _chosen(keypoints, confidence)
+        return torch.cat([x, torch.where(seen, trust, torch.zeros_like(trust))], 1)
+
+    def code(self, noise: Tensor) -> Tensor:
+        """(B,H,latent) -> the codes."""
+        if self.mode == "zero":
+            return noise * 0.0
+        return noise if self.spread == 1.0 else noise * self.spread
+
+    def place(self, pose: Tensor, camera: Tensor) -> Tensor:
+        """Template poses (B,H,48) and camera (B,2,3) -> (B,H,17,3) metres, hip-relative, camera frame."""
+        turned = rotation(camera)[:, None] @ pose.unflatten(-1, (3, 16))
+        return CAMERA_SCALE * (self.layout @ turned.mT)
 
 
 def normalise(keypoints: Tensor, confidence: Tensor) -> Tensor:
     """(B,17,2), (B,17) -> (B,32): the mean of the visible joints is removed and the standard deviation over x and y
     together divided out, as in RepNet's evaluation, whose data the authors use. Unseen joints become 0."""
-    order = [H36M_17.index(name) for name in JOINTS]
-    xy = pick(keypoints, 1, order)
-    seen = (pick(confidence, 1, order) > 0) & ~torch.isnan(xy).any(-1)
+    xy, seen, _ = _chosen(keypoints, confidence)
     weight = seen.to(xy.dtype)[..., None]
     xy = torch.where(seen[..., None], xy, torch.zeros_like(xy))
     count = weight.sum(1, keepdim=True).clamp(min=1.0)
     xy = (xy - xy.sum(1, keepdim=True) / count) * weight
     variance = xy.square().sum((1, 2), keepdim=True) / (2.0 * count)
     return (xy / torch.sqrt(variance.clamp(min=1e-12))).mT.flatten(1)
+
+
+def _chosen(keypoints: Tensor, confidence: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The network's joints: 2D (B,16,2), whether they were seen (B,16), confidences (B,16)."""
+    order = [H36M_17.index(name) for name in JOINTS]
+    xy, trust = pick(keypoints, 1, order), pick(confidence, 1, order)
+    return xy, (trust > 0) & ~torch.isnan(xy).any(-1), trust
 
 
 def rotation(camera: Tensor) -> Tensor:
