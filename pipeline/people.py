@@ -16,12 +16,13 @@ from posepipe.pipeline.lift import lift
 from posepipe.pipeline.settings import RunSettings
 from posepipe.pipeline.smooth.people import SmoothState, smooth_keypoints, smooth_poses
 from posepipe.pipeline.track.continuity import TrackState, assign
-from posepipe.pipeline.track.many import ManyTracker
+from posepipe.pipeline.track.many import ManyTracker, import_norfair
 from posepipe.trt_build.runners.protocol import Runner
 from posepipe.types import Frame, Pose2D, Track
 
 # MediaPipe filters its landmarks itself, with the real times; a second filter would only add lag.
 SMOOTH_BY_THEMSELVES = ("blazepose",)
+FIND_ONE_PERSON = ("blazepose",)
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,8 @@ class Lifting:
 
     hypotheses: how many poses to draw for each person. aggregate: one of AGGREGATES. noise_refresh: seconds, see
     `held_key`; 0 draws anew for every frame. smooth: give smoothed poses beside the raw ones. smooth_keypoints: the
-    same for keypoints. lift_smoothed: then lift the smoothed ones."""
+    same for keypoints. lift_smoothed: then lift the smoothed ones. several: the detector may find
+    more than one person."""
 
     runner: Runner
     conversion: Conversion
@@ -43,6 +45,7 @@ class Lifting:
     smooth: bool = True
     smooth_keypoints: bool = False
     lift_smoothed: bool = False
+    several: bool = False
 
     def key(self, frame: Frame, track: int) -> NoiseKey:
         """The noise of a person in a frame."""
@@ -63,7 +66,11 @@ def lifting_of(
     """What a run's settings say about lifting.
 
     lift_smoothed: for the live path. Accuracy is the same either way (docs/design.md, "Time"); the fan is calmer, which
-    an eye wants, but a file's rows could no longer be made again from their own raw keypoints."""
+    an eye wants, but a file's rows could no longer be made again from their own raw keypoints. Raises
+    MissingDependencyError where the detector finds several people and norfair is missing."""
+    several = settings.detector not in FIND_ONE_PERSON
+    if several:
+        import_norfair()
     return Lifting(
         runner,
         conversion,
@@ -76,6 +83,7 @@ def lifting_of(
         settings.smooth,
         smooths_keypoints(settings),
         lift_smoothed,
+        several,
     )
 
 
@@ -86,10 +94,10 @@ def smooths_keypoints(settings: RunSettings) -> bool:
 
 @dataclass(frozen=True)
 class PeopleState:
-    """Everything that is remembered from frame to frame. tracks: a ManyTracker (which changes in place, so a state that
-    holds one can be used once) for detectors that find several people, else the tracker for one."""
+    """Everything that is remembered from frame to frame. tracks: None before the first frame; a ManyTracker where there
+    may be several people, which changes in place, so that a state that holds one can be used once."""
 
-    tracks: TrackState | ManyTracker = field(default_factory=TrackState)
+    tracks: TrackState | ManyTracker | None = None
     smooth: SmoothState = field(default_factory=SmoothState)
 
 
@@ -99,11 +107,13 @@ def people_in(
     """The people of a frame, with identity, hypotheses, aggregate and smoothed poses, and the state for the next frame.
 
     poses: what the detector found, in its own layout."""
-    if isinstance(state.tracks, ManyTracker):
-        identity: TrackState | ManyTracker = state.tracks
-        ids = state.tracks.assign(poses, frame.pts)
+    identity = state.tracks
+    if identity is None:
+        identity = ManyTracker(max(how.camera.width, how.camera.height)) if how.several else TrackState()
+    if isinstance(identity, ManyTracker):
+        ids = identity.assign(poses, frame.pts)
     else:
-        identity, ids = assign(state.tracks, poses, frame.pts)
+        identity, ids = assign(identity, poses, frame.pts)
     tracks = tuple(Track(id=i, pose2d=how.conversion.pose(p), detected=p) for i, p in zip(ids, poses, strict=True))
     smooth = state.smooth
     if how.smooth_keypoints and how.lift_smoothed:

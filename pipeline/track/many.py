@@ -32,12 +32,7 @@ class ManyTracker:
     Raises MissingDependencyError without norfair."""
 
     def __init__(self, longer_side: int) -> None:
-        try:
-            import norfair
-        except ImportError as error:
-            raise MissingDependencyError(
-                f"Following several people needs norfair ({error}).", "pip install 'posepipe[people]'"
-            ) from None
+        norfair = import_norfair()
         self._make = norfair.Detection
         tracker: Any = norfair.Tracker(
             "euclidean", MAX_MISS, hit_counter_max=_FOREVER, initialization_delay=0, past_detections_length=0
@@ -78,6 +73,17 @@ class ManyTracker:
         seen = np.isfinite(pose.keypoints).all(-1) & (np.nan_to_num(pose.confidence) > _SEEN)
         points = np.where(seen[:, None], pose.keypoints.astype(np.float64) * self._scale, 0.0)
         return self._make(points, scores=seen.astype(float))
+
+
+def import_norfair() -> Any:
+    """The library, or MissingDependencyError with the command that installs it."""
+    try:
+        import norfair
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"Following several people needs norfair ({error}).", "Install it: pip install 'posepipe[people]'."
+        ) from None
+    return norfair
 
 
 class _Misses:

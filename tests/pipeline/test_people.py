@@ -12,7 +12,6 @@ from posepipe.pipeline.people import Lifting, PeopleState, lifting_of, people_in
 from posepipe.pipeline.settings import RunSettings
 from posepipe.pipeline.smooth.people import SmoothState
 from posepipe.pipeline.source.actor import ActorScene, ActorSource
-from posepipe.pipeline.track.many import ManyTracker
 from posepipe.trt_build.runners.ort import OrtRunner
 from posepipe.types import Frame, Pose2D
 
@@ -39,8 +38,8 @@ def how(runner, **more) -> Lifting:
     return Lifting(runner, BLAZEPOSE33_H36M17, SCENE.intrinsics, "film", 0, 20, **more)
 
 
-def follow(lifting, indices, still=False, people=1, state=None):
-    state, result = state or PeopleState(), []
+def follow(lifting, indices, still=False, people=1):
+    state, result = PeopleState(), []
     for i in indices:
         poses = [detected(0 if still else i, 150.0 * k) for k in range(people)]
         state, tracks = people_in(state, Frame(i, i / FPS, PICTURE), poses, lifting)
@@ -81,8 +80,8 @@ def test_what_was_dropped_before_changes_nothing(runner):
 
 def test_who_else_is_in_the_picture_changes_nothing_but_the_last_bits(runner):
     pytest.importorskip("norfair")
-    alone = follow(how(runner), range(5), state=PeopleState(ManyTracker(720)))
-    crowd = follow(how(runner), range(5), people=3, state=PeopleState(ManyTracker(720)))
+    alone = follow(how(runner, several=True), range(5))
+    crowd = follow(how(runner, several=True), range(5), people=3)
     assert [[t.id for t in tracks] for tracks in crowd] == [[0, 1, 2]] * 5
     for a, b in zip(alone, crowd, strict=True):
         np.testing.assert_allclose(a[0].hypotheses.joints, b[0].hypotheses.joints, atol=1e-5)
