@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from posepipe.errors import UsageError
+from posepipe.lifters.calibration import Calibration, calibrated
 from posepipe.lifters.codec import mirror_joints
 from posepipe.lifters.drpose.net import Denoiser, Person, time_features
 from posepipe.lifters.joint_codec import JointCodec, equal_log_weights, hip_at_origin, mean_of_branches, with_mirror
@@ -31,7 +32,8 @@ class DRPoseSampler(nn.Module):
     sees and gives to +-1.1 m as published; without it, raised arms of tall people stay whole. scheduler: `ddim`
     (published, eta = 1) or `dpm-solver`. noise_scale: metres that one unit of noise is; 1 as published, where the last
     step still sees noise of several decimetres and its estimate has averaged most of the uncertainty away (by
-    K = 5: 0.34 m against some 0.1 m).
+    K = 5: 0.34 m against some 0.1 m). calibrated: the spread of the hypotheses was fitted after training
+    (calibration.py).
     """
 
     features: Tensor
@@ -46,6 +48,7 @@ class DRPoseSampler(nn.Module):
         faithful: bool = True,
         use_confidence: bool = False,
         noise_scale: float = 1.0,
+        calibrated: bool = False,
         **network: Any,
     ) -> None:
         super().__init__()
@@ -57,12 +60,13 @@ class DRPoseSampler(nn.Module):
         self.first: Any = first if isinstance(first, nn.Module) else first_stage(first)
         self.input = JointCodec(use_confidence)
         self.net = Denoiser(self.input.channels, **network)
+        self.calibration = Calibration() if calibrated else None
         times = torch.tensor(self.scheduler.timesteps)
         self.register_buffer("features", time_features(times, self.net.channels), persistent=False)
 
     def forward(self, keypoints: Tensor, confidence: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         refined = self.trajectory(keypoints, confidence, noise)[-1]
-        return hip_at_origin(refined), equal_log_weights(noise[:, :, 0, 0, 0])
+        return calibrated(self.calibration, hip_at_origin(refined), equal_log_weights(noise[:, :, 0, 0, 0]))
 
     def trajectory(self, keypoints: Tensor, confidence: Tensor, noise: Tensor) -> list[Tensor]:
         """The clean estimate (B,H,17,3) of every step, the hip as the network gives it; the last one is the result."""

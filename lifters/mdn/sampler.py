@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from posepipe.lifters.calibration import Calibration, calibrated
 from posepipe.lifters.codec import InputCodec, OutputCodec
 from posepipe.lifters.mdn.net import MixtureDensityNet
 
@@ -21,7 +22,8 @@ class MdnSampler(nn.Module):
     mode "sample": noise[..., 0] chooses the kernel (through the normal distribution function, so that every input is a
     standard normal) and noise[..., 1:] moves around its mean; samples weigh the same, -log H.
     mode "means": H = K hypotheses are the kernel means, weighted by the mixing weights, as the paper evaluates them.
-    joints: which of the 17 the network sees (the authors' files: 16).
+    joints: which of the 17 the network sees (the authors' files: 16). calibrated: the spread of the samples was
+    fitted after training (calibration.py).
 
     Three buffers, all neutral unless a recipe fits them on validation data, shape the samples beyond the paper:
     directions (48,48), a projection onto those in which real estimates err most (noise in the others only blurs);
@@ -34,7 +36,12 @@ class MdnSampler(nn.Module):
     tail: Tensor
 
     def __init__(
-        self, mode: str = "sample", use_confidence: bool = True, joints: Sequence[int] = range(17), **network: Any
+        self,
+        mode: str = "sample",
+        use_confidence: bool = True,
+        joints: Sequence[int] = range(17),
+        calibrated: bool = False,
+        **network: Any,
     ) -> None:
         super().__init__()
         if mode not in ("sample", "means"):
@@ -46,6 +53,7 @@ class MdnSampler(nn.Module):
         self.register_buffer("spread", torch.ones(()))
         self.register_buffer("directions", torch.eye(48))
         self.register_buffer("tail", torch.zeros(48))
+        self.calibration = Calibration() if calibrated else None
 
     def forward(self, keypoints: Tensor, confidence: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         means, sigma, log_alpha = self.net(self.input(keypoints, confidence))
@@ -58,7 +66,7 @@ class MdnSampler(nn.Module):
         scale = (one_hot @ sigma[..., None]) * self.spread * torch.exp(tail)
         hypotheses = self.output(centre + scale * (moves @ self.directions))
         zero = torch.zeros_like(noise[..., 0])
-        return hypotheses, zero - torch.log(torch.ones_like(zero).sum(1, keepdim=True))
+        return calibrated(self.calibration, hypotheses, zero - torch.log(torch.ones_like(zero).sum(1, keepdim=True)))
 
 
 def _choose(log_alpha: Tensor, normal: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from posepipe.lifters.calibration import Calibration, calibrated
 from posepipe.lifters.codec import MIRROR, mirror_joints, mirror_keypoints, pick
 from posepipe.lifters.joint_codec import JointCodec, equal_log_weights, hip_at_origin, with_mirror
 from posepipe.lifters.prpose.net import LinearVariance, ModulatedGcn
@@ -36,7 +37,8 @@ class PrposeSampler(nn.Module):
     Otherwise: both are averaged, so that mirroring the input mirrors the result exactly.
 
     lifter: "mgcn" (the light modulated GCN), "htnet", or any module from (N,17,C) tokens to (N,17,3) metres; variance:
-    "mgcn" or "mlp"; the `*_network` mappings are their constructor arguments.
+    "mgcn" or "mlp"; the `*_network` mappings are their constructor arguments. calibrated: the spread of the
+    hypotheses was fitted after training (calibration.py).
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class PrposeSampler(nn.Module):
         alpha: float = 0.005,
         faithful: bool = False,
         use_confidence: bool = False,
+        calibrated: bool = False,
         lifter_network: Mapping[str, Any] | None = None,
         variance_network: Mapping[str, Any] | None = None,
     ) -> None:
@@ -55,6 +58,7 @@ class PrposeSampler(nn.Module):
         self.alpha = alpha
         self.faithful = faithful
         self.input = JointCodec(use_confidence)
+        self.calibration = Calibration() if calibrated else None
         channels = self.input.channels
         self.net = Networks(
             _lifter(lifter, channels, lifter_network or {}), _variance(variance, channels, variance_network or {})
@@ -75,7 +79,8 @@ class PrposeSampler(nn.Module):
         trust = torch.stack([seen, pick(seen, -1, MIRROR)]).flatten(0, 2)
         poses = self.net.lifter(self.input(both, trust))
         one, other = poses.unflatten(0, (2, noise.shape[0], noise.shape[1])).unbind(0)
-        return hip_at_origin(0.5 * (one + mirror_joints(other))), equal_log_weights(noise[:, :, 0, 0, 0])
+        hypotheses = hip_at_origin(0.5 * (one + mirror_joints(other)))
+        return calibrated(self.calibration, hypotheses, equal_log_weights(noise[:, :, 0, 0, 0]))
 
     def sigma(self, keypoints: Tensor, confidence: Tensor) -> Tensor:
         """(2B,17,1) standard deviations for the poses and, behind them, for their mirror images."""

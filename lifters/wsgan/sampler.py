@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from posepipe.lifters.calibration import Calibration, calibrated
 from posepipe.lifters.codec import pick
 from posepipe.lifters.wsgan.net import JOINTS, Generator
 from posepipe.skeleton import H36M_17
@@ -19,7 +20,8 @@ class WsganSampler(nn.Module):
     result, the pose of the code 0, whatever the noise; the checkpoint then fixes H = 1.
     The network gives no spine; it is put half-way between hip and thorax. use_confidence: the network is given the
     confidences beside the 2D; published without. spread: what the noise is multiplied by to be a code; fitted after
-    training, so that the regions cover what they claim.
+    training, so that the regions cover what they claim. calibrated: and so was the spread of the poses
+    (calibration.py).
     """
 
     layout: Tensor
@@ -31,6 +33,7 @@ class WsganSampler(nn.Module):
         latent: int | None = None,
         use_confidence: bool = False,
         spread: float = 1.0,
+        calibrated: bool = False,
     ) -> None:
         super().__init__()
         if mode not in ("sample", "zero"):
@@ -38,11 +41,14 @@ class WsganSampler(nn.Module):
         self.mode, self.use_confidence, self.spread = mode, use_confidence, spread
         self.net = Generator(width, latent, 48 if use_confidence else 32)
         self.register_buffer("layout", _layout(), persistent=False)
+        self.calibration = Calibration() if calibrated else None
 
     def forward(self, keypoints: Tensor, confidence: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         pose, camera = self.net(self.given(keypoints, confidence), self.code(noise))
         zero = torch.zeros_like(noise[..., 0])
-        return self.place(pose, camera), zero - torch.log(torch.ones_like(zero).sum(1, keepdim=True))
+        log_weights = zero - torch.log(torch.ones_like(zero).sum(1, keepdim=True))
+        fitted = self.calibration if self.mode == "sample" else None
+        return calibrated(fitted, self.place(pose, camera), log_weights)
 
     def given(self, keypoints: Tensor, confidence: Tensor) -> Tensor:
         """(B,17,2), (B,17) -> what the network is given, (B,32) or (B,48)."""
