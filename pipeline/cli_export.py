@@ -23,7 +23,9 @@ def main(verb: str, argv: list[str]) -> int:
     parser.add_argument("file", type=Path, help="a .h5 file that posepipe run has written")
     parser.add_argument("--to", required=True, metavar="FORMAT", help=", ".join(FORMATS))
     parser.add_argument("-o", "--out", type=Path, metavar="OUT", help="file or folder (default: beside FILE)")
-    parser.add_argument("--pose", default="aggregate", metavar="POSE", help="aggregate (default) or hypothesis:K")
+    parser.add_argument(
+        "--pose", default="aggregate", metavar="POSE", help="aggregate (default), smoothed or hypothesis:K"
+    )
     parser.add_argument("--track", type=int, metavar="ID", help="only this person (default: all)")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     args = parser.parse_args(argv)

@@ -15,26 +15,31 @@ from posepipe.skeleton import H36M_17
 
 @dataclass(frozen=True)
 class PoseChoice:
-    """hypothesis: the index of one of the H hypotheses, from 0; None for the aggregate."""
+    """hypothesis: the index of one of the H hypotheses, from 0; None for the aggregate. smoothed: the aggregate and the
+    place as they are after smoothing over time."""
 
     hypothesis: int | None = None
+    smoothed: bool = False
 
     def __str__(self) -> str:
+        if self.smoothed:
+            return "smoothed"
         return "aggregate" if self.hypothesis is None else f"hypothesis:{self.hypothesis}"
 
 
 def parse_pose(text: str) -> PoseChoice:
-    """`aggregate` or `hypothesis:K`; raises UsageError for anything else."""
-    if text == "aggregate":
-        return PoseChoice()
+    """`aggregate`, `smoothed` or `hypothesis:K`; raises UsageError for anything else."""
+    if text in ("aggregate", "smoothed"):
+        return PoseChoice(smoothed=text == "smoothed")
     kind, _, number = text.partition(":")
     if kind == "hypothesis" and number.isascii() and number.isdigit():
         return PoseChoice(int(number))
-    raise UsageError(f"There is no pose '{text}'.", "Use --pose aggregate, or --pose hypothesis:K with K from 0.")
+    raise UsageError(f"There is no pose '{text}'.", "Use aggregate, smoothed, or hypothesis:K with K from 0.")
 
 
 def load(path: Path, pose: PoseChoice, track: int | None = None) -> Recording:
-    """Read a result file to export from; only the one person when `track` is given.
+    """Read a result file to export from; only the one person when `track` is given. With a smoothed choice the
+    recording's pose and root are the smoothed ones.
 
     Raises InputError for a file that is no complete result file or does not fit together, UsageError for a track or
     a hypothesis that it does not have."""
@@ -55,12 +60,20 @@ def load(path: Path, pose: PoseChoice, track: int | None = None) -> Recording:
         count = record.hypotheses.shape[1]
         if pose.hypothesis is not None and pose.hypothesis >= count:
             raise UsageError(f"{path} has no hypothesis {pose.hypothesis}.", f"It holds 0 to {count - 1}.")
+    if pose.smoothed:
+        recording = replace(recording, tracks={n: _smoothed(record, path) for n, record in recording.tracks.items()})
     if track is None:
         return recording
     if track not in recording.tracks:
         known = ", ".join(map(str, recording.tracks)) or "none: nobody was found"
         raise UsageError(f"{path} has no track {track}.", f"Its tracks: {known}.")
     return replace(recording, tracks={track: recording.tracks[track]})
+
+
+def _smoothed(record: TrackRecord, path: Path) -> TrackRecord:
+    if record.pose_smoothed is None or record.root_smoothed is None:
+        raise UsageError(f"{path} has no smoothed poses.", "Run posepipe run again, without --no-smooth.")
+    return replace(record, pose=record.pose_smoothed, root=record.root_smoothed)
 
 
 def chosen(track: TrackRecord, pose: PoseChoice) -> NDArray[np.float64]:

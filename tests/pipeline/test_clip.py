@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from posepipe.camera import from_fov, project
+from posepipe.errors import UsageError
+from posepipe.pipeline.export.choose import chosen, load, parse_pose
 from posepipe.pipeline.refine.ground import ground_from_json
 from posepipe.pipeline.refine.stature import stature
 from posepipe.pipeline.sink.h5 import H5Writer, read_h5
@@ -17,7 +19,7 @@ FRAMES, H = 300, 3
 SOURCE = ActorSource(ActorScene("walk", FRAMES / 25, 25, 640, 480, 60, 30, 15))
 TRUTH = np.stack([SOURCE.truth(i).joints_camera for i in range(FRAMES)])
 CAMERA = from_fov(640, 480, 60)
-TEXT = ("posepipe_version", "source", "source_sha256", "skeleton", "detector", "conversion", "lifter", "backend")
+TEXT = ("posepipe_version", "source", "source_sha256", "detector", "conversion", "lifter", "backend")
 
 
 def record(path, sizes=(1.0,), **more):
@@ -26,6 +28,7 @@ def record(path, sizes=(1.0,), **more):
         "width": 640,
         "height": 480,
         "fps": 25.0,
+        "skeleton": H36M_17.name,
         "joint_names": H36M_17.joints,
         "hypotheses": H,
         "steps": 0,
@@ -87,6 +90,19 @@ def test_a_promised_column_that_is_not_given_is_an_error_and_leaves_nothing(tmp_
     with pytest.raises(KeyError, match="keypoints_2d_smoothed"):
         record(tmp_path / "a.h5", smoothed=("pose_smoothed", "keypoints_2d_smoothed"))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_smoothed_poses_can_be_exported_and_are_missed_where_there_are_none(tmp_path):
+    path = record(tmp_path / "a.h5", smoothed=("pose_smoothed", "root_smoothed"))
+    with h5py.File(path, "r+") as file:
+        file["tracks/0/pose_smoothed"][:, 3] = [1, 2, 3]
+        file["tracks/0/root_smoothed"][:] = [4, 5, 6]
+    loaded = load(path, parse_pose("smoothed")).tracks[0]
+    assert (chosen(loaded, parse_pose("smoothed"))[:, 3] == [1, 2, 3]).all()
+    assert (loaded.root == [4, 5, 6]).all()
+    np.testing.assert_array_equal(load(path, parse_pose("aggregate")).tracks[0].root, read_h5(path).tracks[0].root)
+    with pytest.raises(UsageError, match="no smoothed poses"):
+        load(record(tmp_path / "b.h5"), parse_pose("smoothed"))
 
 
 def test_files_from_before_are_read_as_ever(tmp_path):
