@@ -1,6 +1,7 @@
 """A camera that speaks RTSP, by GStreamer: /usr/bin/python3 rtsp_server.py PORT
 
-Only the system's Python has GStreamer: apt-get install python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-{base,good,ugly}"""
+Only the system's Python has GStreamer: apt-get install python3-gi \\
+    gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-{base,good,ugly}"""
 
 import sys
 
