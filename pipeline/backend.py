@@ -7,24 +7,40 @@ from pathlib import Path
 from posepipe.errors import CheckpointError
 from posepipe.lifters.catalogue import entry
 from posepipe.pipeline.settings import RunSettings
-from posepipe.trt_build.runners.ort import OrtRunner, check_hypotheses
+from posepipe.trt_build.runners.contract import check_hypotheses
+from posepipe.trt_build.runners.load import Choice, choose, contract_of, load, people_at_once
 from posepipe.trt_build.runners.protocol import Runner
+
+ONE_PERSON = ("blazepose",)  # detectors that never see more
 
 
 def open_runner(settings: RunSettings) -> tuple[Runner, int]:
-    """The loaded, warmed-up runner and the number of hypotheses to draw. `auto` is ONNX Runtime, the only backend yet.
+    """The loaded, warmed-up runner and the number of hypotheses to draw.
 
-    Raises UsageError for an unknown lifter or an impossible H, CheckpointError when there are no usable weights."""
-    runner = OrtRunner(graph_of(settings.lifter))
-    hypotheses = settings.hypotheses if settings.hypotheses is not None else runner.contract.hypotheses
-    check_hypotheses(runner.contract, hypotheses)
-    runner.warm_up(1, hypotheses)
+    Raises UsageError for an unknown lifter or an impossible H, CheckpointError when there are no usable weights,
+    EngineError or MissingDependencyError when the backend that was asked for does not work here."""
+    graph = graph_of(settings.lifter)
+    contract = contract_of(graph)
+    hypotheses = settings.hypotheses if settings.hypotheses is not None else contract.hypotheses
+    check_hypotheses(contract, hypotheses)
+    choice = choose(settings.backend, graph, hypotheses)
+    runner = load(choice, graph)
+    try:
+        runner.warm_up(people_at_once(choice, runner, settings.detector not in ONE_PERSON), hypotheses)
+    except BaseException:
+        runner.close()
+        raise
     return runner, hypotheses
 
 
+def backend_of(settings: RunSettings) -> Choice:
+    """Which backend a run will take, and why: one line for people (`str`). Raises as open_runner does."""
+    return choose(settings.backend, graph_of(settings.lifter), settings.hypotheses)
+
+
 def graph_of(lifter: str) -> Path:
-    """The graph of a catalogue name, or a path to one that `posepipe build-engines` made."""
-    if lifter.endswith(".onnx"):
+    """The graph of a catalogue name, or a path to one, or to an engine, that `posepipe build-engines` made."""
+    if lifter.endswith((".onnx", ".engine")):
         return Path(lifter)
     chosen = entry(lifter)
     if chosen.graph_path.is_file():

@@ -127,9 +127,11 @@ def console_for(json_only: bool) -> Console:
 def _with_progress(
     console: Console, source: Path, out: Path, settings: RunSettings, observe: object = None
 ) -> RunSummary:
+    from posepipe.pipeline.backend import backend_of
     from posepipe.pipeline.run import run_file
 
     times = StageTimes()
+    console.print(f"  {backend_of(settings)}", highlight=False, soft_wrap=True, markup=False)
     with _progress(console, times) as (start, advance):
 
         def on_frame(result: FrameResult) -> None:

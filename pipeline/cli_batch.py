@@ -47,6 +47,7 @@ def main(verb: str, argv: list[str]) -> int:
 
 
 def _batch(args: argparse.Namespace, settings: RunSettings) -> int:
+    from posepipe.pipeline.backend import backend_of
     from posepipe.pipeline.batch import run_batch, settings_hash
     from posepipe.pipeline.batch_list import work_list
 
@@ -55,7 +56,7 @@ def _batch(args: argparse.Namespace, settings: RunSettings) -> int:
     jobs = min(args.jobs or max(1, len(os.sched_getaffinity(0)) // 2), len(items))
     console = console_for(args.json)
     console.print(
-        f"{len(items)} video{'s' * (len(items) > 1)}, {jobs} at a time -> {shown(args.out)}",
+        f"{len(items)} video{'s' * (len(items) > 1)}, {jobs} at a time -> {shown(args.out)}\n{backend_of(settings)}",
         highlight=False,
         markup=False,
     )

@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from posepipe.errors import InputError
+from posepipe.pipeline.backend import backend_of
 from posepipe.pipeline.live.recorder import Target
 from posepipe.pipeline.live.report import LiveSummary
 from posepipe.pipeline.live.session import LiveOptions, run_live
@@ -27,6 +28,7 @@ def run_source(args: argparse.Namespace, settings: RunSettings) -> int:
     if not live:
         outputs = outputs_of(Path(args.source), args.out, settings.overlay)
         target = Target(outputs.recording, outputs.overlay)
+    say(str(backend_of(settings)))
     viewer, line = choose_viewer(args.view or "auto")
     if line:
         say(line)

@@ -10,9 +10,9 @@ from posepipe.errors import UsageError
 from posepipe.lifters.catalogue import DEFAULT
 from posepipe.pipeline.aggregate import AGGREGATES
 from posepipe.pipeline.refine.stature import check_height
+from posepipe.trt_build.runners.load import BACKENDS
 
 DETECTORS = ("blazepose",)
-BACKENDS = ("auto", "onnxruntime")
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class RunSettings:
     @property
     def lifter_name(self) -> str:
         """What outputs say: the catalogue name, or the file name of a graph that was given by path."""
-        return Path(self.lifter).name if self.lifter.endswith(".onnx") else self.lifter
+        return Path(self.lifter).name if self.lifter.endswith((".onnx", ".engine")) else self.lifter
 
     def camera(self, width: int, height: int) -> Intrinsics:
         """The intrinsics for a source of this size: given, or assumed."""

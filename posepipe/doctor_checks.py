@@ -198,44 +198,54 @@ def cuda_driver() -> tuple[int, str]:
 def backends() -> list[Finding]:
     """onnxruntime, torch and tensorrt: usable, or why not."""
     devices, no_cuda = cuda_driver()
-    return [_onnxruntime(), _torch(), _tensorrt(devices, no_cuda)]
+    return [_onnxruntime(devices), _torch(), _tensorrt(devices, no_cuda), _auto()]
 
 
-def _onnxruntime() -> Finding:
+def _auto() -> Finding:
+    """What a run takes that is not told which backend to use, and why."""
+    from posepipe.errors import PosepipeError
+    from posepipe.lifters.catalogue import DEFAULT, entry
+
+    try:
+        from posepipe.trt_build.runners.load import choose
+
+        choice = choose("auto", entry(DEFAULT).graph_path)
+    except (*UNIMPORTABLE, PosepipeError) as error:
+        return Finding("backends", "--backend auto", OFF, f"cannot choose: {error}", "See above.")
+    return Finding("backends", "--backend auto", OK, f"takes {choice.backend}: {choice.why}")
+
+
+def _onnxruntime(devices: int) -> Finding:
     try:
         import onnxruntime
 
         providers = ", ".join(p.removesuffix("ExecutionProvider") for p in onnxruntime.get_available_providers())
     except UNIMPORTABLE as error:
         return Finding("backends", "onnxruntime", BAD, f"does not import: {error}", "See onnxruntime above.")
-    return Finding("backends", "onnxruntime", OK, f"providers {providers}; runs use CPU")
-
-
-def _has_runner(name: str) -> bool:
-    return importlib.util.find_spec(f"posepipe.trt_build.runners.{name}") is not None
+    place = "CUDA" if devices and "CUDA" in providers else "CPU"
+    return Finding("backends", "onnxruntime", OK, f"providers {providers}; runs use {place}")
 
 
 def _torch() -> Finding:
     if importlib.util.find_spec("torch") is None:
-        detail = "not installed; only training and export need it"
+        detail = "not installed; training, export and --backend torch need it"
         return Finding("backends", "torch", OFF, detail, "pip install 'posepipe[train]'")
     try:
         import torch
     except UNIMPORTABLE as error:
         return Finding("backends", "torch", OFF, f"does not import: {error}", "pip install 'posepipe[train]'")
     place = f"CUDA {torch.version.cuda}" if torch.cuda.is_available() else "CPU only"
-    if not _has_runner("torch"):
-        return Finding("backends", "torch", OFF, f"{torch.__version__}, {place}; for training and export, not for runs")
     return Finding("backends", "torch", OK, f"{torch.__version__}, {place}")
 
 
 def _tensorrt(devices: int, no_cuda: str) -> Finding:
-    installed = next((d for d in ("tensorrt", "tensorrt_lean") if importlib.util.find_spec(d)), "")
+    installed = "tensorrt" if importlib.util.find_spec("tensorrt") else ""
     reasons = [] if installed else ["its Python package is not installed"]
+    reasons += [] if importlib.util.find_spec("cuda") else ["cuda-python is not installed"]
     reasons += [no_cuda] if no_cuda else []
-    reasons += [] if _has_runner("tensorrt") else ["this version of posepipe has no TensorRT backend"]
     if reasons:
-        return Finding("backends", "tensorrt", OFF, "; ".join(reasons))
+        advice = "" if no_cuda else "pip install 'posepipe[tensorrt]'"
+        return Finding("backends", "tensorrt", OFF, "; ".join(reasons), advice)
     return Finding("backends", "tensorrt", OK, f"{installed} {importlib.metadata.version(installed)}, {devices} GPU(s)")
 
 

@@ -62,6 +62,7 @@ class LiftStage:
             self.made = _load(replace(self.made.settings, lifter=wanted.lifter, hypotheses=None), self.made.camera)
         number = wanted.hypotheses
         if number is not None and number != self.made.hypotheses and not self.made.fixed:
+            self.made.runner.warm_up(1, number)
             self.made = replace(self.made, hypotheses=number)
         made = self.made
         how = lifting_of(
