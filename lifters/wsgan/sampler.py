@@ -38,13 +38,13 @@ class WsganSampler(nn.Module):
         super().__init__()
         if mode not in ("sample", "zero"):
             raise ValueError(f"mode must be 'sample' or 'zero', not {mode!r}")
-        self.mode, self.use_confidence, self.spread = mode, use_confidence, spread
+        self.mode, self.use_confidence = mode, use_confidence
         self.net = Generator(width, latent, 48 if use_confidence else 32)
         self.register_buffer("layout", _layout(), persistent=False)
         self.calibration = Calibration() if calibrated else None
 
     def forward(self, keypoints: Tensor, confidence: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        pose, camera = self.net(self.given(keypoints, confidence), self.code(noise))
+        pose, camera = self.net(self.given(keypoints, confidence), noise * 0.0 if self.mode == "zero" else noise)
         zero = torch.zeros_like(noise[..., 0])
         log_weights = zero - torch.log(torch.ones_like(zero).sum(1, keepdim=True))
         fitted = self.calibration if self.mode == "sample" else None
@@ -57,12 +57,6 @@ class WsganSampler(nn.Module):
             return x
         _, seen, trust = _chosen(keypoints, confidence)
         return torch.cat([x, torch.where(seen, trust, torch.zeros_like(trust))], 1)
-
-    def code(self, noise: Tensor) -> Tensor:
-        """(B,H,latent) -> the codes."""
-        if self.mode == "zero":
-            return noise * 0.0
-        return noise if self.spread == 1.0 else noise * self.spread
 
     def place(self, pose: Tensor, camera: Tensor) -> Tensor:
         """Template poses (B,H,48) and camera (B,2,3) -> (B,H,17,3) metres, hip-relative, camera frame."""

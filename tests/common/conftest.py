@@ -45,7 +45,7 @@ KINDS = {
     "mdn": Kind({"width": 32}),
     "mdn:means": Kind({"width": 32, "kernels": 5}, entry("mdn:means").variant),
     "wsgan": Kind({"width": 32, "latent": 8}),
-    "wsgan with confidences": Kind({"width": 32, "latent": 8, "use_confidence": True, "spread": 1.2}),
+    "wsgan with confidences": Kind({"width": 32, "latent": 8, "use_confidence": True}),
     "wsgan:zero": Kind({"width": 32, "latent": 8}, entry("wsgan:zero").variant),
     "htnet": Kind({**HTNET, "use_confidence": True}),
     "dcgct": Kind(DCGCT),

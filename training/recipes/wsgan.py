@@ -33,9 +33,7 @@ from posepipe.training.run_config import RunConfig
 from posepipe.training.schedules import cosine, epoch_decay_after
 from posepipe.training.session import Session
 from posepipe.training.template_pose import template_pose
-from posepipe.training.validate import LEVELS, score
-
-SPREADS = (0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.35, 1.5, 1.7, 2.0)
+from posepipe.training.validate import score
 
 HEAD_SHARE = 0.01  # of its random weights that a head starts from: the features in front of it are large
 
@@ -52,7 +50,7 @@ class Config(RunConfig):
     from_mean: before the first step, every pose is the data's mean posture seen from the front, nearly; published from
     random heads, which put the joints metres away.
     critic_rate: the discriminator's, in proportion to the generator's schedule. betas: Adam's. schedule "epochs": x
-    0.94 after every epoch but the first two, as published. calibrate: fit the codes' spread on validation frames."""
+    0.94 after every epoch but the first two, as published."""
 
     people: int = 0
     critic: int = 64
@@ -76,7 +74,6 @@ class Config(RunConfig):
     betas: tuple[float, float] = (0.5, 0.9)
     weight_decay: float = 0.0
     schedule: Literal["cosine", "epochs"] = "epochs"
-    calibrate: bool = False
 
 
 class Maker(nn.Module):
@@ -182,11 +179,8 @@ def train(config: Config, session: Session) -> Metrics:
                     metrics = evaluate(sampler, validation, config.hypotheses)
                 run.validated(step, metrics, metrics["gt_2d"]["mpjpe"] + metrics["detector_noise_2d"]["mpjpe"])
     if run.finish():
-        network = dict(header.network)
-        if config.calibrate:
-            network["spread"] = calibrate(sampler, validation)
-            run.metrics = evaluate(sampler, validation, config.hypotheses)
-        save(Path(config.out), sampler, replace(header, network=network, provenance=run.provenance()))
+        residual = residual_std(sampler, validation)
+        save(Path(config.out), sampler, replace(header, residual_std=residual, provenance=run.provenance()))
     return run.metrics
 
 
@@ -276,15 +270,14 @@ def evaluate(sampler: WsganSampler, validation: Validation, count: int) -> Metri
     }
 
 
-def calibrate(sampler: WsganSampler, validation: Validation) -> float:
-    """Set and return the spread of the codes with which the regions come nearest to what they claim under the
-    detector's noise, on validation frames that `evaluate` does not use."""
-    small = part(validation.noisy, slice(2, None, 8))
-
-    def miss(spread: float) -> float:
-        sampler.spread = spread
-        metrics = score(lambda k, c: sample(sampler, k, c, 50), small)
-        return sum(abs(metrics[f"coverage_{round(100 * p)}"] - p) for p in LEVELS)
-
-    sampler.spread = min(SPREADS, key=miss)
-    return sampler.spread
+@torch.no_grad()
+def residual_std(sampler: WsganSampler, validation: Validation) -> tuple[float, ...]:
+    """(17) the RMS error per joint of the pose of code 0, on the noisy validation data, metres."""
+    noisy, latent = validation.noisy, sampler.net.pose.from_code.in_features
+    device, squares = sampler.layout.device, torch.zeros(17)
+    for start in range(0, len(noisy.keypoints), 1000):
+        rows = slice(start, start + 1000)
+        k, c, truth = (torch.from_numpy(a[rows]) for a in (noisy.keypoints, noisy.confidence, noisy.joints))
+        pose = sampler(k.to(device), c.to(device), torch.zeros(len(k), 1, latent, device=device))[0][:, 0].cpu()
+        squares += (pose - truth).square().sum(-1).sum(0)
+    return tuple(round(float(v), 5) for v in (squares / len(noisy.keypoints)).sqrt())
