@@ -110,14 +110,56 @@ def bindings() -> list[Path]:
     return [Path(folder) for folder in given.split(os.pathsep) if folder]
 
 
-@pytest.mark.skipif(not bindings(), reason="POSEPIPE_TENSORRT_BINDINGS names no folder with tensorrt_bindings")
-@pytest.mark.skipif(shutil.which("gcc") is None, reason="no compiler for the stub libraries")
-@pytest.mark.parametrize("folder", bindings(), ids=str)
-def test_the_dump_is_that_of_the_real_bindings(folder: Path, tmp_path: Path) -> None:
-    made = list(folder.glob("tensorrt*_bindings-*.dist-info"))
-    assert made, f"no bindings in {folder}"
+needs_bindings = [
+    pytest.mark.skipif(not bindings(), reason="POSEPIPE_TENSORRT_BINDINGS names no folder with tensorrt_bindings"),
+    pytest.mark.skipif(shutil.which("gcc") is None, reason="no compiler for the stub libraries"),
+]
+
+
+@pytest.fixture(params=bindings() or [pytest.param(None, marks=needs_bindings)], ids=str)
+def real(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[int, dict[str, str]]:
+    """(TensorRT's major version, the environment in which its bindings can be imported)."""
+    made = list(request.param.glob("tensorrt*_bindings-*.dist-info"))
+    assert made, f"no bindings in {request.param}"
     major = int(made[0].name.split("-")[1].split(".")[0])
     load(TOOL).build_stubs(tmp_path, major)
-    environment = {**os.environ, "LD_LIBRARY_PATH": str(tmp_path), "PYTHONPATH": str(folder)}
+    return major, {**os.environ, "LD_LIBRARY_PATH": str(tmp_path), "PYTHONPATH": str(request.param)}
+
+
+def test_the_dump_is_that_of_the_real_bindings(real: tuple[int, dict[str, str]]) -> None:
+    major, environment = real
     done = subprocess.run([sys.executable, str(TOOL), "dump"], env=environment, capture_output=True, check=True)
     assert json.loads(done.stdout) == api(major)
+
+
+def test_our_classes_bear_the_real_bindings(real: tuple[int, dict[str, str]]) -> None:
+    """Logger and monitor derive from TensorRT's classes; its builder cannot start over empty libraries, which is the
+    failure that a person without a GPU's libraries would see."""
+    code = """
+import sys
+import tensorrt_bindings as trt
+sys.modules["tensorrt"] = trt
+from posepipe.errors import EngineError
+from posepipe.trt_build.engine.build import BuildSettings, build_plan
+from posepipe.trt_build.engine.progress import Phases, make_monitor
+from posepipe.trt_build.engine.versions import Messages, load_tensorrt, make_logger, network_flags
+assert load_tensorrt() is trt
+messages = Messages()
+logger = make_logger(trt, messages)
+logger.log(trt.ILogger.ERROR, "first line.\\nsecond")
+logger.log(trt.ILogger.Severity.WARNING, "careful")
+logger.log(trt.ILogger.Severity.VERBOSE, "nothing")
+assert (messages.last_error(""), messages.warnings, len(messages.errors)) == ("first line", ["careful"], 1)
+monitor = make_monitor(trt, Phases(None), lambda: True)
+assert isinstance(monitor, trt.IProgressMonitor)
+monitor.phase_start("a", None, 3)
+assert monitor.step_complete("a", 0) is False
+try:
+    build_plan(trt, b"", BuildSettings(), Phases(None))
+except EngineError as error:
+    print(network_flags(trt), error)
+"""
+    major, environment = real
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    flags = 0 if major >= 11 else 2
+    assert done.stdout.startswith(f"{flags} TensorRT cannot start (no reason given)."), done.stderr

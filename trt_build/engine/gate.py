@@ -6,6 +6,7 @@ based, so the reference needs only the first hypotheses of what an engine draws:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -122,7 +123,7 @@ def compare(expected: Reference, run: Run, persons: int, hypotheses: int) -> Dif
     scale = max(1.0, float(np.abs(expected.hypotheses).max()))
     distance, weight = np.concatenate(distances) / scale, np.concatenate(weights)
     if not (np.isfinite(distance).all() and np.isfinite(weight).all()):
-        distance = weight = np.array([np.inf])
+        return Difference(*[math.inf] * 5, poses, h)
     return Difference(
         float(distance.max()),
         float(np.percentile(distance, 99)),

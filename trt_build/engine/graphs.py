@@ -78,7 +78,7 @@ def make_graphs(plan: Plan, out: Path | None, precision: str, say: Say) -> Graph
     if out is not None:
         checkpoint, full = _beside(checkpoint, out), out / graph_name(name)
     with _to_be_checked(full) as graph:
-        export(checkpoint, graph, plan.variant)
+        export(checkpoint, graph, plan.variant, folded=precision == "fp32")
         difference = compare_with_torch(checkpoint, graph, plan.variant)
         if not difference <= MAX_DIFFERENCE:
             raise CheckpointError(f"The graph of '{name}' differs from torch by {difference:.2e}.")
