@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from posepipe.errors import InputError
@@ -26,14 +26,13 @@ from posepipe.lifters.wsgan import losses
 from posepipe.lifters.wsgan.net import Discriminator, Encoder
 from posepipe.lifters.wsgan.sampler import WsganSampler
 from posepipe.training.energy import best_distance, energy_score
-from posepipe.training.recipes.mdn import part
+from posepipe.training.hypotheses import draw, evaluate, mean_energy
 from posepipe.training.recipes.supply import Source, Validation, training_source, validation_set
 from posepipe.training.run import Metrics, Run, set_rate, torch_seed
 from posepipe.training.run_config import RunConfig
 from posepipe.training.schedules import cosine, epoch_decay_after
 from posepipe.training.session import Session
 from posepipe.training.template_pose import template_pose
-from posepipe.training.validate import score
 
 HEAD_SHARE = 0.01  # of its random weights that a head starts from: the features in front of it are large
 
@@ -176,10 +175,10 @@ def train(config: Config, session: Session) -> Metrics:
             run.after(step, loss=loss, **parts, penalty=penalty)
             if run.due(step):
                 with run.averaged():
-                    metrics = evaluate(sampler, validation, config.hypotheses)
-                run.validated(step, metrics, metrics["gt_2d"]["mpjpe"] + metrics["detector_noise_2d"]["mpjpe"])
+                    metrics = evaluate(sampler, header.noise_shape, validation, config.hypotheses)
+                run.validated(step, metrics, mean_energy(metrics))
     if run.finish():
-        residual = residual_std(sampler, validation)
+        residual = residual_std(sampler, header, validation)
         save(Path(config.out), sampler, replace(header, residual_std=residual, provenance=run.provenance()))
     return run.metrics
 
@@ -244,40 +243,11 @@ def reprojection(x: Tensor, camera: Tensor, pose: Tensor) -> Tensor:
     return losses.reprojection(target, camera, pose.flatten(0, 1), seen)
 
 
-@torch.no_grad()
-def sample(
-    sampler: WsganSampler, keypoints: NDArray, confidence: NDArray, count: int, seed: int = 0
-) -> tuple[NDArray, NDArray]:
-    """Hypotheses of the sampler as numpy, from seeded noise, in blocks."""
-    generator = torch.Generator().manual_seed(seed)
-    device, latent = sampler.layout.device, sampler.net.pose.from_code.in_features
-    parts = []
-    for start in range(0, len(keypoints), 1000):
-        k, c = (torch.from_numpy(a[start : start + 1000]) for a in (keypoints, confidence))
-        noise = torch.randn(len(k), count, latent, generator=generator)
-        parts.append(sampler(k.to(device), c.to(device), noise.to(device)))
-    joints, log_weights = (torch.cat(p).cpu().numpy() for p in zip(*parts, strict=True))
-    return joints, log_weights
-
-
-def evaluate(sampler: WsganSampler, validation: Validation, count: int) -> Metrics:
-    """Aggregate, best of 5 and of H, coverage; with exact and with noisy 2D. On a quarter of the frames."""
-    return {
-        name: score(
-            lambda k, c: sample(sampler, k, c, count), part(batch, slice(0, None, 4)), best=tuple(sorted({5, count}))
-        )
-        for name, batch in (("gt_2d", validation.exact), ("detector_noise_2d", validation.noisy))
-    }
-
-
-@torch.no_grad()
-def residual_std(sampler: WsganSampler, validation: Validation) -> tuple[float, ...]:
+def residual_std(sampler: WsganSampler, header: Checkpoint, validation: Validation) -> tuple[float, ...]:
     """(17) the RMS error per joint of the pose of code 0, on the noisy validation data, metres."""
-    noisy, latent = validation.noisy, sampler.net.pose.from_code.in_features
-    device, squares = sampler.layout.device, torch.zeros(17)
-    for start in range(0, len(noisy.keypoints), 1000):
-        rows = slice(start, start + 1000)
-        k, c, truth = (torch.from_numpy(a[rows]) for a in (noisy.keypoints, noisy.confidence, noisy.joints))
-        pose = sampler(k.to(device), c.to(device), torch.zeros(len(k), 1, latent, device=device))[0][:, 0].cpu()
-        squares += (pose - truth).square().sum(-1).sum(0)
-    return tuple(round(float(v), 5) for v in (squares / len(noisy.keypoints)).sqrt())
+    noisy = validation.noisy
+    zero = WsganSampler(**{**header.network, "mode": "zero"}).eval()
+    zero.load_state_dict(sampler.state_dict())
+    poses, _ = draw(zero, header.noise_shape, noisy.keypoints, noisy.confidence, 1)
+    squares = ((poses[:, 0] - noisy.joints) ** 2).sum(-1)
+    return tuple(round(float(v), 5) for v in np.sqrt(squares.mean(0)))
