@@ -204,8 +204,8 @@ def _print_summary(console: Console, summary: RunSummary, as_json: bool, extra: 
     )
     if summary.camera.assumed:
         console.print(
-            f"camera assumed: {summary.camera.fov_deg:.0f}° over the longer side, so distances are off by as much as "
-            "that is; give --fov or --intrinsics if you know it",
+            f"camera assumed: {summary.camera.fov_deg:.0f}° over the longer side, which sets how far away people are; "
+            "give --fov or --intrinsics if you know it",
             highlight=False,
             soft_wrap=True,
         )
