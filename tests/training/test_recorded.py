@@ -175,3 +175,20 @@ def test_published_settings_run(
     # three steps: Martinez' and the mixture's outputs start at the mean pose, the others' anywhere near the hip
     near = 2.0 if recipe in ("htnet", "dcgct") else 0.6
     assert float((given_poses[:, 0] - torch.from_numpy(joints)).norm(dim=-1).mean()) < near
+
+
+def test_the_published_weak_supervision_runs(built: dict[str, Path], tmp_path: Path) -> None:
+    """2D of a third of a batch, unpaired 3D of the others; an epoch lifts everyone once."""
+    pytest.importorskip("torch")
+    from posepipe.lifters.build import load
+
+    out = tmp_path / "w.safetensors"
+    small = ["width=16", "kcs_width=16", "pose_width=8", "people=20", "critic=20", "batch=60", "epochs=2", "threads=1"]
+    flags = [part for value in [f"data={built['h36m-h5']}", f"out={out}", *small] for part in ("--set", value)]
+    config = str(ROOT / "configs" / "train" / "wsgan_published.toml")
+    command = ["train", config, *flags, "--state", str(tmp_path / "s.safetensors"), "--accelerator", "cpu"]
+    assert main(command) == 0
+    header, _ = load(out)
+    assert (header.space, header.conversion, header.noise_shape) == ("screen", "h36m17@1", (16,))
+    assert header.provenance["config"]["steps"] == 2 * (90 // 20)
+    assert header.provenance["config"]["energy"] == 0
