@@ -275,7 +275,7 @@ def test_the_rebuild_command_builds_the_same_engine(machine: Any, weights: Path,
     import shlex
 
     folder = tmp_path / "with a space"
-    assert main(command(weights, folder, "--scheduler", "ddim", "--persons", "2")) == 0
+    assert main(command(weights, folder, "--persons", "2")) == 0
     engine = next(folder.glob("*.engine"))
     before = read_sidecar(engine)
     words = shlex.split(before.rebuild_command(folder))

@@ -23,6 +23,7 @@ Run = Callable[[Array, Array, Array], tuple[Array, Array]]  # keypoints, confide
 FP32_MAX = 1e-4  # metres
 FP16_P99 = 1e-3
 FP32_WEIGHT, FP16_WEIGHT = 1e-3, 2e-2  # of a hypothesis' probability
+_NO_PERSON = 3.0  # metres from the hip: weights that came without statistics give standardised numbers
 _STEPS = 10  # hypotheses times diffusion steps that the reference calculates per person: what a CPU bears
 
 
@@ -120,7 +121,8 @@ def compare(expected: Reference, run: Run, persons: int, hypotheses: int) -> Dif
         distances.append(np.linalg.norm(joints.astype(np.float64), axis=-1).ravel())
         chances = np.exp(_normalised(log_weights[: len(numbers), :h]))
         weights.append(np.abs(chances - wanted_weights[used]).ravel())
-    scale = max(1.0, float(np.abs(expected.hypotheses).max()))
+    largest = float(np.abs(expected.hypotheses).max())
+    scale = largest if largest > _NO_PERSON else 1.0
     distance, weight = np.concatenate(distances) / scale, np.concatenate(weights)
     if not (np.isfinite(distance).all() and np.isfinite(weight).all()):
         return Difference(*[math.inf] * 5, poses, h)
