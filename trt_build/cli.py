@@ -1,4 +1,4 @@
-"""The verbs of the engine room: lifters, build-engines."""
+"""The verbs of the engine room: lifters, build-engines, selftest, bench."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ import argparse
 from posepipe.lifters.catalogue import LIFTERS, Entry, entry
 from posepipe.lifters.checkpoint import Checkpoint, read_header
 from posepipe.lifters.variants import vary
+from posepipe.trt_build.bench import bench
 from posepipe.trt_build.cli_engines import build_engines
+from posepipe.trt_build.selftest import selftest
 
 
 def main(verb: str, argv: list[str]) -> int:
-    return {"lifters": _lifters, "build-engines": build_engines}[verb](argv)
+    verbs = {"lifters": _lifters, "build-engines": build_engines, "selftest": selftest, "bench": bench}
+    return verbs[verb](argv)
 
 
 def _lifters(argv: list[str]) -> int:

@@ -235,7 +235,7 @@ class FakeGpu:
 
     def _kernel(self, kernel: Any, *rest: Any) -> None:
         blocks, people, _, threads, _, _, shared, stream, (values, types), extra = rest
-        assert kernel.name == b"fill_normals"
+        draw = {b"fill_normals": _normals, b"fill_uniforms": _uniforms}[kernel.name]
         assert types == (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint32)
         assert (shared, extra) == (0, 0)
         int(stream)
@@ -244,7 +244,7 @@ class FakeGpu:
 
         def work() -> None:
             packed = self.memory(keys, people * KEY_DTYPE.itemsize).view(KEY_DTYPE)
-            drawn = np.stack([_normals(row, count) for row in packed])
+            drawn = np.stack([draw(row, count) for row in packed])
             self.memory(out, drawn.nbytes)[:] = drawn.view(np.uint8).ravel()
 
         self.do(work)
@@ -379,12 +379,20 @@ def _normals(key: Any, count: int) -> np.ndarray:
     return (key["here"] * here + key["there"] * _tensor(key["following"], key, count)).astype(np.float32)
 
 
-def _tensor(frame: Any, key: Any, count: int) -> np.ndarray:
+def _uniforms(key: Any, count: int) -> np.ndarray:
+    return _stream(key["frame"], key, count)[:count]
+
+
+def _stream(frame: Any, key: Any, count: int) -> np.ndarray:
     blocks = -(-count // 4)
     counter = np.zeros((blocks, 4), np.uint32)
     counter[:, 0], counter[:, 1], counter[:, 2], counter[:, 3] = np.arange(blocks), frame[0], frame[1], key["track"]
-    words = philox4x32(counter, (int(key["key"][0]), int(key["key"][1])))
-    u = (((words >> 9).astype(np.float32) + np.float32(0.5)) * np.float32(2.0**-23)).astype(float).reshape(-1, 2)
+    words = philox4x32(counter, (int(key["key"][0]), int(key["key"][1]))).ravel()
+    return ((words >> 9).astype(np.float32) + np.float32(0.5)) * np.float32(2.0**-23)
+
+
+def _tensor(frame: Any, key: Any, count: int) -> np.ndarray:
+    u = _stream(frame, key, count).astype(float).reshape(-1, 2)
     radius = np.sqrt(-2.0 * np.log(u[:, 0]))
     pairs = np.stack([radius * np.cos(2 * np.pi * u[:, 1]), radius * np.sin(2 * np.pi * u[:, 1])], axis=1)
     return pairs.ravel()[:count]

@@ -72,7 +72,9 @@ class TorchRunner:
         for people in up_to(persons, BUCKETS):
             if people not in ready:
                 shape = (hypotheses, *self.contract.noise_shape)
-                ready[people] = TorchBucket(self._sampling, self._device, people, shape, self._capture)
+                ready[people] = TorchBucket(
+                    self._sampling, self._device, people, shape, self._capture, self._capture.wait
+                )
 
     def sample(
         self,
@@ -132,15 +134,20 @@ class GraphCapture:
 
     def __init__(self, device: torch.device, captured: bool = True) -> None:
         self._captured = captured
-        self._stream = torch.cuda.Stream(device)
+        self.stream = torch.cuda.Stream(device)
+
+    def wait(self) -> None:
+        """Until what was launched has been done."""
+        self.stream.synchronize()
 
     def __call__(self, work: Callable[[], None]) -> Callable[[], None]:
-        """A function that does the work and waits for it. Raises EngineError when the GPU's memory is full."""
+        """A function that launches the work on `stream`; `wait` waits for it. Raises EngineError when the GPU's memory
+        is full."""
         try:
-            with torch.cuda.stream(self._stream):
+            with torch.cuda.stream(self.stream):
                 for _ in range(3):  # compiles, chooses algorithms, fills allocators: nothing of it may be recorded
                     work()
-            self._stream.synchronize()
+            self.stream.synchronize()
             return self._recorded(work) if self._captured else self._plain(work)
         except torch.OutOfMemoryError:
             raise EngineError("The GPU's memory is full.", "Use fewer hypotheses, or close other programs.") from None
@@ -148,7 +155,7 @@ class GraphCapture:
     def _recorded(self, work: Callable[[], None]) -> Callable[[], None]:
         graph = torch.cuda.CUDAGraph()
         try:
-            with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
+            with torch.cuda.graph(graph, stream=self.stream, capture_error_mode="thread_local"):
                 work()
         except torch.OutOfMemoryError:
             raise
@@ -160,23 +167,22 @@ class GraphCapture:
             return self._plain(work)
 
         def replay() -> None:
-            with torch.cuda.stream(self._stream):
+            with torch.cuda.stream(self.stream):
                 graph.replay()
-            self._stream.synchronize()
 
         return replay
 
     def _plain(self, work: Callable[[], None]) -> Callable[[], None]:
         def launch() -> None:
-            with torch.cuda.stream(self._stream):
+            with torch.cuda.stream(self.stream):
                 work()
-            self._stream.synchronize()
 
         return launch
 
 
 class TorchBucket:
     """Host buffers for one number of people, and the work over them as `capture` returns it. See `Bucket`.
+    `launch` starts it and does not wait.
 
     shape: of one person's noise, H first."""
 
@@ -187,6 +193,7 @@ class TorchBucket:
         people: int,
         shape: tuple[int, ...],
         capture: Callable[[Callable[[], None]], Callable[[], None]],
+        wait: Callable[[], None] = lambda: None,
     ) -> None:
         pin = device.type == "cuda"
         self._people = people
@@ -208,13 +215,14 @@ class TorchBucket:
             np.ones((people, 17), np.float32),
             [NoiseKey(0, "warm-up", 0, i) for i in range(people)],
         )
-        self._launch = capture(work)
+        self.launch, self._wait = capture(work), wait
 
     def run(self, keypoints: NDArray[np.float32], confidence: NDArray[np.float32], keys: Sequence[NoiseKey]) -> Result:
         check_bucket(keypoints, confidence, len(keys), self._people)
         self._fill(keypoints, confidence, keys)
         try:
-            self._launch()
+            self.launch()
+            self._wait()
         except RuntimeError as error:
             raise EngineError(f"The GPU failed ({str(error).splitlines()[0]}).", "See `posepipe doctor`.") from None
         joints, log_weights = self._outputs
