@@ -14,6 +14,8 @@ VERBS = {
     "inspect": ("posepipe.pipeline.cli_inspect", "what the detector sees in a video, as one picture"),
     "lifters": ("posepipe.trt_build.cli", "the lifters, their papers and weights"),
     "build-engines": ("posepipe.trt_build.cli", "a lifter's weights to the graph that the backends run"),
+    "selftest": ("posepipe.trt_build.cli", "whether a backend works on this machine: a report for a bug"),
+    "bench": ("posepipe.trt_build.cli", "how long a lifter takes here, on every backend"),
     "train": ("posepipe.training.cli", "run a recipe of configs/train"),
     "evaluate": ("posepipe.training.evaluate_cli", "errors, oracles and calibration of a lifter on unseen people"),
     "import-checkpoint": ("posepipe.training.cli", "a file that a paper's authors published to a checkpoint"),
