@@ -39,9 +39,9 @@ class Config(RunConfig):
     is trained along by MPJPE, and whose inputs are standardised if `standardise`.
 
     variance, variance_width, variance_blocks: the network for the noise. alpha: noise per unit of it, in units of the
-    input space; of `alphas`, if there are any, the best on validation frames instead (alpha_score). faithful: see PrposeSampler.
-    both_copies: every sample is followed by its mirror image, as published. schedule "epochs": x 0.95 after each epoch,
-    x 0.5 after each 5th, as published (adam = "amsgrad")."""
+    input space; of `alphas`, if any, the best on validation frames instead (alpha_score). faithful: as PrposeSampler
+    has it. both_copies: every sample is followed by its mirror image, as published. schedule "epochs": x 0.95 after
+    each epoch, x 0.5 after each 5th, as published (adam = "amsgrad")."""
 
     lifter: Literal["htnet", "mgcn"] = "htnet"
     first: str | None = None
