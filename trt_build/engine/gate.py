@@ -125,7 +125,7 @@ def compare(expected: Reference, run: Run, persons: int, hypotheses: int) -> Dif
     scale = largest if largest > _NO_PERSON else 1.0
     distance, weight = np.concatenate(distances) / scale, np.concatenate(weights)
     if not (np.isfinite(distance).all() and np.isfinite(weight).all()):
-        return Difference(*[math.inf] * 5, poses, h)
+        return Difference(math.inf, math.inf, math.inf, math.inf, math.inf, poses, h)
     return Difference(
         float(distance.max()),
         float(np.percentile(distance, 99)),
