@@ -45,6 +45,44 @@ def chebyshev(order: int = 2) -> NDArray[np.float32]:
     return np.stack(terms[: order + 1]).astype(np.float32)
 
 
+def chebyshev_spectrum(order: int = 2) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """The polynomials of `chebyshev` in their common eigenbasis: (to, back, responses) of shapes (17,17), (17,17) and
+    (17, order+1), with T_k = back @ diag(responses[:, k]) @ to.
+
+    The random-walk Laplacian is similar to the symmetric one, so its eigenvalues are real. Arms and legs are alike,
+    so some are double; their vectors are made unique (in the order of the joints, first entry positive), or else two
+    LAPACKs would give two bases."""
+    bones = bone_adjacency() + np.eye(JOINTS)
+    root = np.sqrt(bones.sum(1))
+    values, vectors = np.linalg.eigh(bones / np.outer(root, root))
+    groups = np.split(np.arange(JOINTS), np.flatnonzero(np.diff(values) > 1e-9) + 1)
+    unique = np.concatenate([_unique_basis(vectors[:, group]) for group in groups], 1)
+    values = np.concatenate([np.full(len(group), values[group].mean()) for group in groups])
+    x = 1.0 - values
+    terms = [np.ones(JOINTS), x]
+    while len(terms) <= order:
+        terms.append(2.0 * x * terms[-1] - terms[-2])
+    responses = np.stack(terms[: order + 1], 1)
+    return (
+        (unique.T * root).astype(np.float32),
+        (unique / root[:, None]).astype(np.float32),
+        responses.astype(np.float32),
+    )
+
+
+def _unique_basis(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(n, d) orthonormal columns -> the orthonormal basis of their span that does not depend on which they were: the
+    projections of the unit vectors in order, made orthogonal to those before, left out where nothing remains."""
+    projector = vectors @ vectors.T
+    basis: list[NDArray[np.float64]] = []
+    for column in projector.T:
+        rest = column - sum((b * (b @ column) for b in basis), np.zeros(len(column)))
+        length = float(np.linalg.norm(rest))
+        if len(basis) < vectors.shape[1] and length > 1e-3:
+            basis.append(rest / length)
+    return np.stack(basis, 1)
+
+
 def hops_from(centre: int) -> NDArray[np.int64]:
     """(17,) number of bones between each joint and `centre`."""
     bones = bone_adjacency() > 0

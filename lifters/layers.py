@@ -60,3 +60,12 @@ class DropPath(nn.Module):
             return x
         kept = torch.rand(x.shape[:1] + (1,) * (x.dim() - 1), device=x.device, dtype=x.dtype) >= self.rate
         return x * kept / (1.0 - self.rate)
+
+
+def batch_norm_line(norm: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:
+    """(factor, shift), each (C,), of a batch norm in evaluation: x * factor + shift (Ioffe & Szegedy 2015, alg. 2)."""
+    mean, variance = norm.running_mean, norm.running_var
+    if mean is None or variance is None:
+        raise ValueError("a batch norm without running statistics has no fixed factor")
+    factor = norm.weight * (variance + norm.eps) ** -0.5
+    return factor, norm.bias - mean * factor

@@ -25,7 +25,8 @@ from posepipe.errors import CheckpointError
 from posepipe.hashing import file_sha256
 from posepipe.lifters.build import load
 from posepipe.lifters.checkpoint import Checkpoint
-from posepipe.trt_build.fold import fold_constants
+from posepipe.lifters.folded import fold
+from posepipe.trt_build.fold import fold_constants, order_gelu
 from posepipe.trt_build.runners.ort import CONTRACT, WEIGHTS, WEIGHTS_SHA256, OrtRunner
 
 OPSET = 18
@@ -78,6 +79,7 @@ def export_program(sampler: nn.Module, header: Checkpoint) -> Any:
     for value in (*model.graph.value_info, *model.graph.input, *model.graph.output):
         del value.metadata_props[:]
     fold_constants(model, keep=sampler.state_dict())
+    order_gelu(model)
     onnx.checker.check_model(model)
     return model
 
@@ -119,15 +121,19 @@ def point_into_checkpoint(model: Any, checkpoint: Path) -> Any:
     return model
 
 
-def export(checkpoint: Path, out: Path, variant: Mapping[str, Any] | None = None) -> Path:
+def export(checkpoint: Path, out: Path, variant: Mapping[str, Any] | None = None, folded: bool = True) -> Path:
     """Write the graph of a checkpoint next to it (external data may only lie in the graph's own folder).
 
-    variant: header fields that this graph changes, e.g. the mixture's component means instead of samples."""
+    variant: header fields that this graph changes, e.g. the mixture's component means instead of samples. folded: in
+    the form with fewer operations (lifters/folded.py), whose matrices are derived from the checkpoint's while the graph
+    is loaded. Without it every product is with a matrix that the checkpoint holds, as the float16 variant needs it."""
     import onnx
 
     if out.parent.resolve() != checkpoint.parent.resolve():
         raise CheckpointError("The ONNX graph must lie in the folder of its checkpoint.", f"Use {checkpoint.parent}.")
     header, sampler = load(checkpoint, variant)
+    if folded:
+        sampler = fold(sampler)
     model = point_into_checkpoint(export_program(sampler, header), checkpoint)
     contract = ((CONTRACT, header.to_json()), (WEIGHTS, checkpoint.name), (WEIGHTS_SHA256, file_sha256(checkpoint)))
     for key, text in contract:

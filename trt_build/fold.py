@@ -1,4 +1,4 @@
-"""Constant folding that leaves a checkpoint's weights alone. Needs onnx.
+"""Constant folding that leaves a checkpoint's weights alone, and GELU in the order that runtimes know. Needs onnx.
 
 TensorRT's parser takes axes and the like only as constants, and torch exports them as small computations. The
 exporter's own optimiser would fold them, but it also folds norms into weights, whose bytes have to stay the
@@ -48,3 +48,36 @@ def fold_constants(model: Any, keep: Container[str]) -> None:
         copies = [type(item).FromString(item.SerializeToString()) for item in content]
         del field[:]
         field.extend(copies)
+
+
+def order_gelu(model: Any) -> None:
+    """torch's GELU, x (0.5 (1 + erf(x / sqrt 2))), as (x (1 + erf(x / sqrt 2))) 0.5: an order in which ONNX Runtime
+    recognises it and puts one kernel in the place of five. Halving is exact, so no number changes."""
+    from onnx import numpy_helper
+
+    graph = model.graph
+    halves = {t.name for t in graph.initializer if not t.dims and float(numpy_helper.to_array(t)) == 0.5}
+    makers = {name: node for node in graph.node for name in node.output}
+    readers: dict[str, list[Any]] = {}
+    for node in graph.node:
+        for name in node.input:
+            readers.setdefault(name, []).append(node)
+    for node in graph.node:
+        if node.op_type != "Mul" or not set(node.input) & halves:
+            continue
+        half, inner = sorted(node.input, key=lambda name: name not in halves)
+        outer = readers.get(node.output[0], [])
+        if len(outer) != 1 or outer[0].op_type != "Mul" or not _is_erf_plus_one(makers, inner):
+            continue
+        (x,) = (name for name in outer[0].input if name != node.output[0])
+        # The two products change places: (x inner) first, then the half.
+        node.input[:], outer[0].input[:] = [x, inner], [node.output[0], half]
+
+
+def _is_erf_plus_one(makers: dict[str, Any], name: str) -> bool:
+    node = makers.get(name)
+    return (
+        node is not None
+        and node.op_type == "Add"
+        and any(source in makers and makers[source].op_type == "Erf" for source in node.input)
+    )
