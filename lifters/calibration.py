@@ -15,11 +15,10 @@ class Calibration(nn.Module):
 
     Two buffers, fitted on validation data (training/calibration.py). With r the distance of a hypothesis' joint from
     the mean and R the root of its weighted mean square over the hypotheses, r becomes
-    gain * scale * r * (r / R)^shape: scale (17), 1 as it comes, for how much; shape, 0 as it comes, for the tails,
-    longer where it is positive.
-    gain = sqrt((1 + q) / (1 - q)) with q the sum of squared weights (1 / H for equal ones): the mean of few hypotheses
-    is itself off by some of the spread, and they lie nearer to it than to the mean of all; so few, many and the truth
-    are spread alike about what a user takes for the middle. One hypothesis stays as it is.
+    sqrt((scale^2 + q) / (1 - q)) * r * (r / R)^shape, q the sum of squared weights (1 / H for equal ones).
+    scale (17), 1 as it comes: for how much, with very many hypotheses. With few, their mean is itself off by q R^2, and
+    they lie nearer to it than to the mean of all; so few are spread as the truth is about what a user takes for the
+    middle. shape, 0 as it comes: for the tails, longer where it is positive. One hypothesis stays as it is.
     """
 
     scale: Tensor
@@ -37,9 +36,9 @@ class Calibration(nn.Module):
         square = away.square().sum(-1, keepdim=True) + MILLIMETRE2
         middle = (weights * square).sum(1, keepdim=True)
         few = weights.square().sum(1, keepdim=True)
-        gain = torch.sqrt((1.0 + few) / (1.0 - few).clamp(min=ALONE))
+        scale = torch.sqrt((self.scale[:, None].square() + few) / (1.0 - few).clamp(min=ALONE))
         stretch = torch.exp(0.5 * self.shape * (torch.log(square) - torch.log(middle)))
-        return mean + gain * self.scale[:, None] * stretch * away
+        return mean + scale * stretch * away
 
 
 def calibrated(calibration: Calibration | None, hypotheses: Tensor, log_weights: Tensor) -> tuple[Tensor, Tensor]:

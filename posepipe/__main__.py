@@ -18,6 +18,10 @@ VERBS = {
     "bench": ("posepipe.trt_build.cli", "how long a lifter takes here, on every backend"),
     "train": ("posepipe.training.cli", "run a recipe of configs/train"),
     "evaluate": ("posepipe.training.evaluate_cli", "errors, oracles and calibration of a lifter on unseen people"),
+    "calibrate": (
+        "posepipe.training.calibrate",
+        "fit the spread of hypotheses, so that p % regions cover p %",
+    ),
     "import-checkpoint": ("posepipe.training.cli", "a file that a paper's authors published to a checkpoint"),
     "data": ("posepipe.training.cli", "build a motion file from mocap"),
     "doctor": ("posepipe.doctor", "what is installed, which backends work and why the others do not"),

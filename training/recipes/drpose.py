@@ -14,7 +14,7 @@ starts as the first stage.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,6 +28,7 @@ from posepipe.lifters.drpose.net import Denoiser, SGCTLayer
 from posepipe.lifters.drpose.sampler import DRPoseSampler
 from posepipe.lifters.schedulers import cosine as noise_schedule
 from posepipe.lifters.variants import noise_shape
+from posepipe.training.calibrate import FRAMES, with_calibration
 from posepipe.training.energy import best_distance, energy_score
 from posepipe.training.first_stage import adopt, first_stage, standardise_input
 from posepipe.training.hypotheses import evaluate, mean_energy
@@ -137,7 +138,10 @@ def train(config: Config, session: Session) -> Metrics:
                     metrics = evaluate(sampler, header.noise_shape, validation, config.hypotheses)
                 run.validated(step, metrics, mean_energy(metrics))
     if run.finish():
-        save(Path(config.out), sampler, Checkpoint(**{**header.__dict__, "provenance": run.provenance()}))
+        if config.keypoints == "virtual":
+            header = with_calibration(sampler, header, Path(config.data), frames=min(FRAMES, config.validation_frames))
+            run.metrics = evaluate(sampler, header.noise_shape, validation, config.hypotheses)
+        save(Path(config.out), sampler, replace(header, provenance={**run.provenance(), **header.provenance}))
     return run.metrics
 
 

@@ -10,7 +10,7 @@ that a sample errs as real estimates do (whole limbs in depth) instead of shakin
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -25,6 +25,7 @@ from posepipe.lifters.martinez.sampler import MartinezSampler
 from posepipe.lifters.mdn.losses import dirichlet_prior, hide_limb_joints, mixture_nll
 from posepipe.lifters.mdn.net import MixtureDensityNet
 from posepipe.lifters.mdn.sampler import MdnSampler
+from posepipe.training.calibrate import FRAMES, with_calibration
 from posepipe.training.person_batches import PersonBatch
 from posepipe.training.recipes.martinez import standardise
 from posepipe.training.recipes.supply import Sample, Validation, training_source, validation_set, with_steps
@@ -122,9 +123,13 @@ def train(config: Config, session: Session) -> Metrics:
                 run.validated(step, metrics, metrics["detector_noise_2d"]["mpjpe"])
     if run.finish():
         if config.mode == "sample":
-            calibrate(sampler, validation, config)
+            shape_samples(sampler, validation, config)
+            if config.keypoints == "virtual":
+                header = with_calibration(
+                    sampler, header, Path(config.data), frames=min(FRAMES, config.validation_frames)
+                )
             run.metrics = evaluate(sampler, validation, config)
-        save(Path(config.out), sampler, Checkpoint(**{**header.__dict__, "provenance": run.provenance()}))
+        save(Path(config.out), sampler, replace(header, provenance={**run.provenance(), **header.provenance}))
     return run.metrics
 
 
@@ -235,9 +240,10 @@ def keep_directions(sampler: MdnSampler, rank: int) -> Tensor:
 
 
 @torch.no_grad()
-def calibrate(sampler: MdnSampler, validation: Validation, config: Config) -> None:
-    """Set `spread` and `tail` so that the regions cover what they claim under the detector's noise, on validation
-    frames that `evaluate` does not use."""
+def shape_samples(sampler: MdnSampler, validation: Validation, config: Config) -> None:
+    """Set `spread` and `tail`, which whole poses share, so that the regions come near to what they claim under the
+    detector's noise, on validation frames that `evaluate` does not use. What is left to do joint by joint, the
+    calibration does: without these two it would have to bend bones for it."""
     least = keep_directions(sampler, config.rank)
     small = part(validation.noisy, slice(2, None, 8))
     best = float("inf")

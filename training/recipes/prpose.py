@@ -23,6 +23,7 @@ from posepipe.lifters.build import build_sampler, save
 from posepipe.lifters.checkpoint import Checkpoint
 from posepipe.lifters.prpose.sampler import Networks, PrposeSampler
 from posepipe.lifters.variants import noise_shape
+from posepipe.training.calibrate import FRAMES, with_calibration
 from posepipe.training.first_stage import adopt, first_stage, standardise_input
 from posepipe.training.hypotheses import evaluate, mean_energy
 from posepipe.training.recipes.joints import copies
@@ -123,8 +124,11 @@ def train(config: Config, session: Session) -> Metrics:
                 scores[alpha] = evaluate(sampler, header.noise_shape, validation, config.hypotheses)
             sampler.alpha = min(scores, key=lambda alpha: alpha_score(scores[alpha]))
             run.metrics = scores[sampler.alpha]
-        network = {**header.network, "alpha": sampler.alpha}
-        save(Path(config.out), sampler, replace(header, network=network, provenance=run.provenance()))
+        header = replace(header, network={**header.network, "alpha": sampler.alpha})
+        if config.keypoints == "virtual":
+            header = with_calibration(sampler, header, Path(config.data), frames=min(FRAMES, config.validation_frames))
+            run.metrics = evaluate(sampler, header.noise_shape, validation, config.hypotheses)
+        save(Path(config.out), sampler, replace(header, provenance={**run.provenance(), **header.provenance}))
     return run.metrics
 
 

@@ -25,6 +25,7 @@ from posepipe.lifters.checkpoint import Checkpoint
 from posepipe.lifters.wsgan import losses
 from posepipe.lifters.wsgan.net import Discriminator, Encoder
 from posepipe.lifters.wsgan.sampler import WsganSampler
+from posepipe.training.calibrate import FRAMES, with_calibration
 from posepipe.training.energy import best_distance, energy_score
 from posepipe.training.hypotheses import draw, evaluate, mean_energy
 from posepipe.training.recipes.supply import Source, Validation, training_source, validation_set
@@ -178,8 +179,11 @@ def train(config: Config, session: Session) -> Metrics:
                     metrics = evaluate(sampler, header.noise_shape, validation, config.hypotheses)
                 run.validated(step, metrics, mean_energy(metrics))
     if run.finish():
-        residual = residual_std(sampler, header, validation)
-        save(Path(config.out), sampler, replace(header, residual_std=residual, provenance=run.provenance()))
+        if config.keypoints == "virtual":
+            header = with_calibration(sampler, header, Path(config.data), frames=min(FRAMES, config.validation_frames))
+            run.metrics = evaluate(sampler, header.noise_shape, validation, config.hypotheses)
+        residual, provenance = residual_std(sampler, header, validation), {**run.provenance(), **header.provenance}
+        save(Path(config.out), sampler, replace(header, residual_std=residual, provenance=provenance))
     return run.metrics
 
 
