@@ -119,11 +119,12 @@ class FoldedDenoiser(Denoiser):
         return torch.relu(self._mix(self.from_spectrum, spectrum.unflatten(1, x.shape[1:3])) + conv.bias)
 
     def _poses(self, x: Tensor) -> Tensor:
-        """(17,P,H,C) -> (P,H,17,3): the last convolution, its mixing on 3 channels and as one (153,51) matrix."""
+        """(17,P,H,C) -> (P,H,17,3): the last convolution, its mixing on 3 channels as one (17,51) matrix."""
         parts = x @ self.output.weight.permute(1, 0, 2).flatten(1)  # (17, P, H, terms 3)
-        mixing = torch.einsum("kji,cd->ikcjd", self.terms, torch.eye(3, dtype=x.dtype, device=x.device))
-        flat = parts.permute(1, 2, 0, 3).flatten(2) @ mixing.flatten(0, 2).flatten(1)
-        return flat.unflatten(-1, (JOINTS, 3)) + self.output.bias
+        parts = parts.unflatten(-1, (TERMS, 3)).permute(3, 0, 1, 2, 4)  # (terms, 17, P, H, 3)
+        mixing = self.terms.permute(1, 0, 2).flatten(1)  # (17 to, terms and 17 from)
+        joints = (mixing @ parts.flatten(0, 1).flatten(1)).unflatten(1, (*x.shape[1:3], 3))
+        return joints.permute(1, 2, 0, 3) + self.output.bias
 
     @staticmethod
     def _mix(matrix: Tensor, x: Tensor) -> Tensor:
