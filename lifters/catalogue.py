@@ -81,7 +81,7 @@ LIFTERS = (
         "mdn.safetensors",
         {"network": {"mode": "means"}, "hypotheses": 5, "fixed_hypotheses": 5},
     ),
-    Entry("wsgan", "weakly supervised generator", *_WSGAN, 11_633_718, "(latent)", "wsgan-tf"),
+    Entry("wsgan", "weakly supervised generator", *_WSGAN, 11_633_718, "(latent)", "wsgan-tf", "wsgan.safetensors"),
     Entry(
         "wsgan:zero",
         "the same, the pose of code 0",
@@ -89,12 +89,15 @@ LIFTERS = (
         11_633_718,
         "(latent), unused",
         "wsgan-tf",
+        "wsgan.safetensors",
         variant={"network": {"mode": "zero"}, "hypotheses": 1, "fixed_hypotheses": 1},
     ),
-    Entry("htnet", "joint, limb and body interaction network", *_HTNET, 3_048_489, "()", "htnet"),
-    Entry("dcgct", "dual-chain graph-convolution transformer", *_DCGCT, 2_069_827, "()", "dcgct"),
+    Entry("htnet", "joint, limb and body interaction network", *_HTNET, 3_048_489, "()", "htnet", "htnet.safetensors"),
+    Entry("dcgct", "dual-chain graph-convolution transformer", *_DCGCT, 2_069_827, "()", "dcgct", "dcgct.safetensors"),
+    # The plain name takes any first stage. Its parameters are those over DC-GCT; what is shipped stands on HTNet.
+    Entry("drpose", "diffusion refinement", *_DRPOSE, 3_182_829, _STEPS, "drpose", "drpose.safetensors"),
     Entry(
-        "drpose",
+        "drpose:dcgct",
         "diffusion refinement over DC-GCT",
         *_DRPOSE,
         3_182_829,
@@ -120,7 +123,16 @@ LIFTERS = (
         "",
         needs={"first.lifter": "martinez"},
     ),
-    Entry("prpose", "adaptive noise around HTNet", *_PRPOSE, 4_147_589, _COPIES, "prpose", needs={"lifter": "htnet"}),
+    Entry(
+        "prpose",
+        "adaptive noise around HTNet",
+        *_PRPOSE,
+        4_147_589,
+        _COPIES,
+        "prpose",
+        "prpose.safetensors",
+        needs={"lifter": "htnet"},
+    ),
     Entry(
         "prpose:mgcn",
         "adaptive noise around a light GCN",
@@ -129,6 +141,16 @@ LIFTERS = (
         _COPIES,
         "prpose",
         needs={"lifter": "mgcn"},
+    ),
+    Entry(
+        "prpose:martinez",
+        "adaptive noise around martinez; ours",
+        *_PRPOSE,
+        5_410_700,
+        _COPIES,
+        "",
+        "prpose-martinez.safetensors",
+        needs={"lifter": "martinez"},
     ),
 )
 DEFAULT = "mdn"

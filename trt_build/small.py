@@ -27,10 +27,18 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "htnet": _HTNET,
     "dcgct": _DCGCT,
     "drpose": {"first": {"lifter": "dcgct", **_DCGCT}, **_DENOISER},
+    "drpose:dcgct": {"first": {"lifter": "dcgct", **_DCGCT}, **_DENOISER},
     "drpose:htnet": {"first": {"lifter": "htnet", **_HTNET}, **_DENOISER},
     "drpose:martinez": {"first": {"lifter": "martinez", **_DENSE}, **_DENOISER},
     "prpose": {"lifter": "htnet", "alpha": 0.05, "lifter_network": _HTNET, "variance_network": _GCN},
     "prpose:mgcn": {"lifter": "mgcn", "alpha": 0.05, "lifter_network": _GCN, "variance_network": _GCN},
+    "prpose:martinez": {
+        "lifter": "martinez",
+        "alpha": 0.05,
+        "use_confidence": True,
+        "lifter_network": _DENSE,
+        "variance_network": _GCN,
+    },
 }
 
 

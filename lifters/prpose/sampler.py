@@ -36,7 +36,7 @@ class PrposeSampler(nn.Module):
     variance network estimates the joint's error over the mean error. Faithful: each copy has its own sigma.
     Otherwise: both are averaged, so that mirroring the input mirrors the result exactly.
 
-    lifter: "mgcn" (the light modulated GCN), "htnet", or any module from (N,17,C) tokens to (N,17,3) metres; variance:
+    lifter: "mgcn" (the light modulated GCN), "htnet", "martinez" (ours; needs use_confidence), or any module from (N,17,C) tokens to (N,17,3) metres; variance:
     "mgcn" or "mlp"; the `*_network` mappings are their constructor arguments. calibrated: the spread of the
     hypotheses was fitted after training (calibration.py).
     """
@@ -104,7 +104,11 @@ def _lifter(name: str | nn.Module, channels: int, network: Mapping[str, Any]) ->
         from posepipe.lifters.htnet.net import HTNet
 
         return HTNet(channels, **network)
-    raise ValueError(f"PRPose's lifter must be 'mgcn' or 'htnet', not {name!r}")
+    if name == "martinez" and channels == 3:
+        from posepipe.lifters.prpose.martinez_tokens import MartinezTokens
+
+        return MartinezTokens(network)
+    raise ValueError(f"PRPose's lifter must be 'mgcn', 'htnet' or (with confidences) 'martinez', not {name!r}")
 
 
 def _variance(name: str, channels: int, network: Mapping[str, Any]) -> nn.Module:

@@ -28,10 +28,12 @@ PUBLISHED: dict[str, dict[str, Any]] = {
     "htnet": {},
     "dcgct": {},
     "drpose": {"first": {"lifter": "dcgct"}},
+    "drpose:dcgct": {"first": {"lifter": "dcgct"}},
     "drpose:htnet": {"first": {"lifter": "htnet"}},
     "drpose:martinez": {"first": {"lifter": "martinez", **SIXTEEN}},
     "prpose": {"lifter": "htnet"},
     "prpose:mgcn": {"lifter": "mgcn"},
+    "prpose:martinez": {"lifter": "martinez", "use_confidence": True},
 }
 
 
@@ -66,8 +68,8 @@ def test_unknown_names_are_answered_with_the_nearest() -> None:
 
 def test_weights_go_by_the_names_of_their_architecture() -> None:
     over = header("drpose", {"first": {"lifter": "htnet"}, "steps": 2})
-    assert names_of(over) == ["drpose:htnet"]
-    assert not fits(entry("drpose"), over)
+    assert names_of(over) == ["drpose", "drpose:htnet"]
+    assert not fits(entry("drpose:dcgct"), over)
     assert names_of(header("prpose", {})) == ["prpose"], "HTNet where the header is silent"
     assert names_of(header("prpose", {"lifter": "mgcn"})) == ["prpose:mgcn"]
     assert names_of(header("mdn", {"mode": "means", "kernels": 3}))[0] == "mdn:means"

@@ -49,8 +49,8 @@ def test_another_number_of_steps_gives_another_graph_of_the_same_weights(
 @pytest.mark.parametrize(
     ("arguments", "code", "text"),
     [
-        (["--lifter", "drpose"], 1, "holds weights of 'drpose:martinez', not of 'drpose'. Use --lifter drpose:mart"),
-        (["--lifter", "mdn"], 1, "holds weights of 'drpose:martinez', not of 'mdn'"),
+        (["--lifter", "drpose:htnet"], 1, "holds weights of 'drpose', not of 'drpose:htnet'. Use --lifter drpose"),
+        (["--lifter", "mdn"], 1, "holds weights of 'drpose', not of 'mdn'"),
         (["--lifter", "drpose:martinez", "--steps", "0"], 2, "0 diffusion steps are not possible"),
         (["--lifter", "drpose:martinez", "--steps", "999"], 2, "999 diffusion steps are not possible"),
         (["--lifter", "drpose:martinez", "--hypotheses", "-1"], 2, "-1 hypotheses are not possible"),
@@ -72,8 +72,8 @@ def test_absent_weights_and_folders_are_one_sentence(
     weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     build = ["build-engines", "--lifter"]
-    assert main([*build, "htnet", "-o", str(tmp_path)]) == 1
-    assert "import-checkpoint --from htnet" in capsys.readouterr().err
+    assert main([*build, "drpose:dcgct", "-o", str(tmp_path)]) == 1
+    assert "import-checkpoint --from drpose" in capsys.readouterr().err
     assert main([*build, "htnet", "--checkpoint", str(tmp_path / "none"), "-o", str(tmp_path)]) == 1
     assert "Check the path" in capsys.readouterr().err
     assert main([*build, "drpose:martinez", "--checkpoint", str(weights)]) == 2

@@ -2,6 +2,7 @@
 
     posepipe train configs/train/prpose_cmu.toml           what is shipped: around our HTNet
     posepipe train configs/train/prpose_mgcn_cmu.toml      the light GCN, which is trained beside it
+    posepipe train configs/train/prpose_martinez_cmu.toml  ours: around the residual linear lifter
     posepipe train configs/train/prpose_published.toml     the paper's settings on Human3.6M
 
 The variance network learns, from the 2D pose alone, how wrong the lifter will be at each joint, in proportion to its
@@ -36,7 +37,7 @@ from posepipe.training.session import Session
 
 @dataclass(frozen=True, kw_only=True)
 class Config(RunConfig):
-    """lifter "htnet": the frozen one of the checkpoint `first`. "mgcn": the light GCN with lifter_width channels, which
+    """lifter "htnet" or "martinez": the frozen one of the checkpoint `first`. "mgcn": the light GCN with lifter_width channels, which
     is trained along by MPJPE, and whose inputs are standardised if `standardise`.
 
     variance, variance_width, variance_blocks: the network for the noise. alpha: noise per unit of it, in units of the
@@ -44,7 +45,7 @@ class Config(RunConfig):
     has it. both_copies: every sample is followed by its mirror image, as published. schedule "epochs": x 0.95 after
     each epoch, x 0.5 after each 5th, as published (adam = "amsgrad")."""
 
-    lifter: Literal["htnet", "mgcn"] = "htnet"
+    lifter: Literal["htnet", "mgcn", "martinez"] = "htnet"
     first: str | None = None
     lifter_width: int = 128
     standardise: bool = True
@@ -89,7 +90,7 @@ def train(config: Config, session: Session) -> Metrics:
     validation = validation_set(config)
     header, sampler = beginning(config, source)
     sampler.to(session.device)
-    frozen = config.lifter == "htnet"
+    frozen = config.lifter != "mgcn"
     mean_error = mean_distance(sampler, source, session.device) if frozen else None
     net, optimiser = session.setup(config, Both(sampler.net, frozen), optimiser_of(config, sampler))
     run = Run(config, session, sampler, [optimiser])
@@ -153,16 +154,21 @@ def beginning(config: Config, source: Source) -> tuple[Checkpoint, PrposeSampler
             standardise_input(sampler.input, source.first(20))
         return header_of(config, network), sampler
     if not config.first:
-        raise InputError("PRPose around HTNet needs a trained HTNet.", "Give its checkpoint as `first`.")
-    trained, first = first_stage(Path(config.first), config, ("htnet",))
-    if trained.network.get("use_confidence", False) != config.use_confidence:
+        raise InputError(f"PRPose around {config.lifter} needs it trained.", "Give its checkpoint as `first`.")
+    trained, first = first_stage(Path(config.first), config, (config.lifter,))
+    given = trained.network.get("use_confidence", config.lifter == "martinez")
+    if given != config.use_confidence:
         raise InputError(
             f"{config.first} has use_confidence {not config.use_confidence}.", "Set `use_confidence` alike here."
         )
-    network["lifter_network"] = {k: v for k, v in trained.network.items() if k not in ("flip", "use_confidence")}
+    own = {"flip"} if config.lifter == "martinez" else {"flip", "use_confidence"}
+    network["lifter_network"] = {k: v for k, v in trained.network.items() if k not in own}
     sampler = built(header_of(config, network))
-    adopt(sampler.net.lifter, first.net)
-    sampler.input.load_state_dict(first.input.state_dict())
+    if config.lifter == "martinez":
+        adopt(sampler.net.lifter.get_submodule("martinez"), first)
+    else:
+        adopt(sampler.net.lifter, first.net)
+        sampler.input.load_state_dict(first.input.state_dict())
     return header_of(config, network), sampler
 
 
