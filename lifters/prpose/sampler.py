@@ -36,9 +36,9 @@ class PrposeSampler(nn.Module):
     variance network estimates the joint's error over the mean error. Faithful: each copy has its own sigma.
     Otherwise: both are averaged, so that mirroring the input mirrors the result exactly.
 
-    lifter: "mgcn" (the light modulated GCN), "htnet", "martinez" (ours; needs use_confidence), or any module from (N,17,C) tokens to (N,17,3) metres; variance:
-    "mgcn" or "mlp"; the `*_network` mappings are their constructor arguments. calibrated: the spread of the
-    hypotheses was fitted after training (calibration.py).
+    lifter: "mgcn" (the light modulated GCN), "htnet", "martinez" (ours; needs use_confidence), or any module from
+    (N,17,C) tokens to (N,17,3) metres; variance: "mgcn" or "mlp"; the `*_network` mappings are their constructor
+    arguments. calibrated: the spread of the hypotheses was fitted after training (calibration.py).
     """
 
     def __init__(

@@ -37,8 +37,8 @@ from posepipe.training.session import Session
 
 @dataclass(frozen=True, kw_only=True)
 class Config(RunConfig):
-    """lifter "htnet" or "martinez": the frozen one of the checkpoint `first`. "mgcn": the light GCN with lifter_width channels, which
-    is trained along by MPJPE, and whose inputs are standardised if `standardise`.
+    """lifter "htnet" or "martinez": the frozen one of the checkpoint `first`. "mgcn": the light GCN with lifter_width
+    channels, which is trained along by MPJPE, and whose inputs are standardised if `standardise`.
 
     variance, variance_width, variance_blocks: the network for the noise. alpha: noise per unit of it, in units of the
     input space; of `alphas`, if any, the best on validation frames instead (alpha_score). faithful: as PrposeSampler
