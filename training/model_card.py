@@ -54,9 +54,9 @@ benchmarks/accuracy.py`). `best_of_n` is an oracle: choosing needs the truth.
 |---|{"---|" * len(metrics)}
 {table}
 
-{paragraph}**Limits.** Seven people's motion, most of it one climber's; people lying down, children and wheelchairs were not
-in it. Size is that of the adults in the data: nothing here knows how tall a person is. The 2D errors are those of one detector
-on a rendered figure.
+{paragraph}**Limits.** Seven people's motion, most of it one climber's; people lying down, children and wheelchairs were
+not in it. Size is that of the adults in the data: nothing here knows how tall a person is. The 2D errors are those of
+one detector on a rendered figure.
 """
 
 
