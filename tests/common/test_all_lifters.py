@@ -163,7 +163,7 @@ def test_graph_and_weights_belong_together(subject):
     assert (subject.contract.lifter, subject.contract.conversion) == (header.lifter, header.conversion)
 
 
-def test_graph_is_torch_to_1e_5(subject):
+def test_graph_is_torch_to_3e_5(subject):
     """For one person and for several, one hypothesis and several, with joints that are not seen."""
     torch = pytest.importorskip("torch")
     from posepipe.lifters.build import load
@@ -179,7 +179,7 @@ def test_graph_is_torch_to_1e_5(subject):
         with torch.no_grad():
             expected = sampler(*(torch.from_numpy(array) for array in given))
         for got, want in zip(subject.runner.run(*given), expected, strict=True):
-            np.testing.assert_allclose(got, want.numpy(), atol=1e-5, rtol=0)
+            np.testing.assert_allclose(got, want.numpy(), atol=3e-5, rtol=0)
 
 
 def test_tensorrt_could_read_the_graph(subject):

@@ -20,7 +20,9 @@ from posepipe.lifters.checkpoint import Checkpoint, read_header
 from posepipe.lifters.variants import asked_for, merged, vary
 from posepipe.trt_build.engine.names import graph_name
 
-MAX_DIFFERENCE = 1e-5  # metres, graph against torch; see export_onnx.compare_with_torch
+# metres, graph against torch (export_onnx.compare_with_torch): float32 in another order, and a calibration may spread
+# hypotheses, and with them that difference, by up to 3
+MAX_DIFFERENCE = 3e-5
 Say = Callable[[str], None]
 
 
