@@ -121,6 +121,7 @@ class _Session:
         limit = self._settings.max_frames if every else None
         if self._options.record:
             self._record(True)
+        self._started = True  # from here on the capture thread owns the source, and closes it
         self.crew.start("capture", lambda: stages.capture(self._source, self._captured, watch, ready, not every, limit))
         self.crew.start("detect", lambda: stages.detect(make_detector, self._captured, self._detected, watch, ready[0]))
         self.crew.start("lift", lambda: self._lift(make_lifter, camera, ready[1]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -34,6 +35,7 @@ class FakeSource:
     size: tuple[int, int] = SIZE
     trouble: str = ""
     closed: bool = False
+    closed_by: str = ""
     failed_at: float = 0.0
     counts: SourceCounts = field(default_factory=SourceCounts)
 
@@ -58,7 +60,7 @@ class FakeSource:
             index += 1
 
     def close(self) -> None:
-        self.closed = True
+        self.closed, self.closed_by = True, threading.current_thread().name
 
 
 @dataclass

@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 import pytest
 
-from posepipe.errors import OutputError
+from posepipe.errors import OutputError, UsageError
 from posepipe.pipeline.live.recorder import Target
 from posepipe.pipeline.live.session import LiveOptions, run_live
 from posepipe.pipeline.settings import RunSettings
@@ -164,6 +164,20 @@ def test_threads_are_gone_afterwards(fakes):
     assert set(threading.enumerate()) <= before
 
 
+def test_only_the_thread_that_reads_a_source_closes_it(fakes):
+    """PyAV frees what the reading thread stands in when another one closes it: a crash of the whole program."""
+    source = fakes.Source(20)
+    _run(fakes, source)
+    assert source.closed_by == "capture"
+    source = fakes.Source(None, 100.0)
+    _run(fakes, source, viewer=fakes.Viewer(script={3: "q"}))
+    assert source.closed_by == "capture"
+    source = fakes.Source(20)  # never read: the settings do not work
+    with pytest.raises(UsageError):
+        _run(fakes, source, settings=RunSettings(fov_deg=500))
+    assert source.closed_by == "MainThread"
+
+
 def test_a_source_that_hangs_does_not_keep_the_run_alive(fakes):
     source, free = fakes.Source(None, 100.0), threading.Event()
     frames = source.frames
@@ -185,6 +199,7 @@ def test_a_source_that_hangs_does_not_keep_the_run_alive(fakes):
     timer.start()
     summary = _run(fakes, source2, viewer=viewer)
     assert summary.stuck == ("capture",)
+    assert not source2.closed
     assert time.monotonic() - start < 8
     free.set()
 
