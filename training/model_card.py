@@ -42,7 +42,7 @@ for validation, at 30 Hz, seen by virtual cameras (yaw anywhere, pitch -45 to 25
 to 90 degrees), mirrored, rescaled and recombined, with the 2D errors of BlazePose as measured on the rendered actor
 (`training/data/blazepose_actor_noise.npz`). {NOTICE}
 
-**Made by** `posepipe train configs/train/{header.lifter}_cmu.toml` in {minutes:.0f} minutes on {hardware}:
+**Made by** `posepipe train configs/train/{checkpoint.stem.replace("-", "_")}_cmu.toml` in {minutes:.0f} minutes on {hardware}:
 
 {settings}
 
