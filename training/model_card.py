@@ -31,6 +31,7 @@ def model_card(checkpoint: Path, minutes: float, hardware: str) -> str:
     rows = sorted({key for values in metrics.values() for key in values})
     table = "\n".join(f"| {row} | " + " | ".join(str(metrics[c].get(row, "")) for c in metrics) + " |" for row in rows)
     settings = "\n".join(f"- `{key} = {value!r}`" for key, value in config.items())
+    recipe = checkpoint.stem.replace("-", "_")
     paragraph = calibration(header.provenance)
     return f"""# {checkpoint.name}
 
@@ -42,7 +43,7 @@ for validation, at 30 Hz, seen by virtual cameras (yaw anywhere, pitch -45 to 25
 to 90 degrees), mirrored, rescaled and recombined, with the 2D errors of BlazePose as measured on the rendered actor
 (`training/data/blazepose_actor_noise.npz`). {NOTICE}
 
-**Made by** `posepipe train configs/train/{checkpoint.stem.replace("-", "_")}_cmu.toml` in {minutes:.0f} minutes on {hardware}:
+**Made by** `posepipe train configs/train/{recipe}_cmu.toml` in {minutes:.0f} minutes on {hardware}:
 
 {settings}
 
