@@ -31,6 +31,7 @@ import onnxruntime
 import torch
 from authors_way import drpose_way, joint_lifter_way, prpose_way, whole_sampler
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from posepipe.lifters.build import build_sampler, save
 from posepipe.lifters.checkpoint import Checkpoint
@@ -191,7 +192,7 @@ def measure(case: Case, folder: Path, threads: int, seconds: float, rate: float)
         expected, got = case.way(sampler, *inputs).numpy(), run.run(["hypotheses"], feeds)[0]
         if not np.abs(got - expected).max() <= 1e-4 * max(1.0, float(np.abs(expected).max())):
             raise SystemExit(f"{case.name}: the two sides differ by {np.abs(got - expected).max():.1e}; not timed.")
-        with torch.utils.flop_counter.FlopCounterMode(display=False) as counter:
+        with FlopCounterMode(display=False) as counter:
             case.way(sampler, *inputs)
         sides = (lambda: case.way(sampler, *inputs), lambda: run.run(None, feeds))
         ((authors, authors_cpu), (ours, ours_cpu)), runs, others = take_turns(sides, seconds)
