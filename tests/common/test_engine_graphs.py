@@ -109,4 +109,4 @@ def test_float16_stays_within_a_millimetre(subject: Any, tmp_path: Path) -> None
         difference = compare(expected, runner.run, 50, expected.count)
     products = [n for n in onnx.load(str(half), load_external_data=False).graph.node if n.output[0].endswith(".half")]
     assert difference.p99 < (2e-3 if subject.random else 1e-3)
-    assert (difference.maximum > 0) == bool(products)
+    assert products or difference.maximum == 0  # a random variance network may end in zeros and change nothing
