@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -136,7 +136,7 @@ def draw(
 def attach(sampler: nn.Module, fit: Fit | None) -> None:
     """Give a sampler this calibration, or take it away. Checkpoints of it say "calibrated" in their `network`."""
     if fit is None:
-        sampler.calibration = None
+        cast(Any, sampler).calibration = None
         return
     calibration = Calibration()
     calibration.scale.copy_(torch.from_numpy(fit.scale))
