@@ -1,6 +1,7 @@
 """The generator against Random123's published vectors and a second implementation; what the stream promises."""
 
 import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
