@@ -61,6 +61,7 @@ def _run(argv: list[str]) -> int:
     parser.add_argument("--intrinsics", type=Path, metavar="FILE", help="JSON with fx, fy, cx, cy (width, height)")
     parser.add_argument("--live", action="store_true", help="play a file as if it were a camera")
     parser.add_argument("--view", choices=VIEWS, help="watch (default: auto for cameras and streams, none for files)")
+    parser.add_argument("--save", type=Path, metavar="FILE.rrd", help="what would be shown, as a file for Rerun")
     parser.add_argument("--record", action="store_true", help="live: write files from the first frame on (key r later)")
     args = parser.parse_args(argv)
     settings = settings_of(args, fov_deg=args.fov_deg, intrinsics=args.intrinsics)

@@ -16,7 +16,7 @@ from posepipe.pipeline.live.session import LiveOptions, run_live
 from posepipe.pipeline.run import outputs_of
 from posepipe.pipeline.settings import RunSettings
 from posepipe.pipeline.source.choose import is_live, open_source
-from posepipe.pipeline.view.choose import choose_viewer
+from posepipe.pipeline.view.choose import choose_viewer, saved_beside
 
 
 def run_source(args: argparse.Namespace, settings: RunSettings) -> int:
@@ -29,7 +29,8 @@ def run_source(args: argparse.Namespace, settings: RunSettings) -> int:
         outputs = outputs_of(Path(args.source), args.out, settings.overlay)
         target = Target(outputs.recording, outputs.overlay)
     say(str(backend_of(settings)))
-    viewer, line = choose_viewer(args.view or "auto")
+    viewer, line = choose_viewer(args.view or ("auto" if live else "none"))
+    viewer = saved_beside(viewer, args.save)
     if line:
         say(line)
     options = LiveOptions(args.out, record=args.record or not live, target=target, every=not live)

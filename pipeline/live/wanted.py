@@ -10,5 +10,6 @@ VIEWS = ("auto", "window", "open3d", "rerun", "none")
 
 
 def wants_live(args: argparse.Namespace) -> bool:
-    """Whether this run goes through the live path: a camera or stream, --live, or a file that is to be watched."""
-    return is_live(args.source) or args.live or args.view not in (None, "none")
+    """Whether this run goes through the live path: a camera or stream, --live, or a file that is to be watched or
+    saved for Rerun."""
+    return is_live(args.source) or args.live or args.view not in (None, "none") or args.save is not None

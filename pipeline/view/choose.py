@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib
+from pathlib import Path
 
 from posepipe.errors import MissingDependencyError, UsageError
 from posepipe.pipeline.live.wanted import VIEWS
+from posepipe.pipeline.view.beside import Beside
 from posepipe.pipeline.view.display import display_problem
 from posepipe.pipeline.view.none import NoViewer
 from posepipe.pipeline.view.protocol import Viewer
@@ -18,8 +20,26 @@ _VIEWERS = {
 }
 
 
+def saved_beside(viewer: Viewer, path: Path | None) -> Viewer:
+    """The viewer, and with a path also `--save`: the same frames in a file for Rerun.
+
+    Raises UsageError for another kind of file and MissingDependencyError when Rerun's library is missing."""
+    if path is None:
+        return viewer
+    if path.suffix != ".rrd":
+        raise UsageError(f"--save writes Rerun's files, not '{path.name}'.", "Give it a name that ends in .rrd.")
+    try:
+        from posepipe.pipeline.view.rerun_page import RerunFile
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"--save needs a library that is missing ({error}).", f"Run: {_VIEWERS['rerun'][2]}"
+        ) from None
+    return Beside(viewer, RerunFile(path))
+
+
 def choose_viewer(name: str) -> tuple[Viewer, str]:
-    """The viewer, not opened yet, and one line for the person when `auto` had to settle for less ("" otherwise).
+    """The viewer, not opened yet, and one line for the person: that `auto` had to settle for less, or which page to
+    open ("" otherwise).
 
     auto: the window where there is a screen, none elsewhere. Raises UsageError for an unknown name and
     MissingDependencyError when the viewer's library is missing."""
@@ -39,4 +59,4 @@ def choose_viewer(name: str) -> tuple[Viewer, str]:
         raise MissingDependencyError(
             f"--view {name} needs a library that is missing ({error}).", f"Run: {install}"
         ) from None
-    return viewer, ""
+    return viewer, str(getattr(viewer, "remark", ""))

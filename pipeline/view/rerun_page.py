@@ -1,0 +1,145 @@
+"""Rerun: the run in a browser, served on this machine's loopback alone, or written to a .rrd file."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+import rerun as rr
+import rerun_cli
+
+from posepipe.errors import MissingDependencyError
+from posepipe.pipeline.sink.atomic import atomic_path
+from posepipe.pipeline.view.protocol import ViewFrame
+from posepipe.pipeline.view.rerun_log import FrameLog
+
+_HOST = "127.0.0.1"
+_PAGE, _DATA = 9090, 9876  # Rerun's own ports, where they are free
+_START_SECONDS = 20.0
+_MEMORY = "512MB"  # kept by the server for browsers that come later; the oldest goes first
+
+
+class RerunViewer:
+    """`--view rerun`: a server of its own in another process, so that a slow browser holds up nobody.
+
+    remark: where to look, for the person; the server is there after open()."""
+
+    name = "rerun"
+    shows = True
+
+    def __init__(self) -> None:
+        self._data, page = _free_port(_DATA), _free_port(_PAGE)
+        self._page = page
+        self.address = f"http://{_HOST}:{page}/?url=rerun%2Bhttp://{_HOST}:{self._data}/proxy"
+        self.remark = f"Watch it at {self.address}"
+        self._server: subprocess.Popen[bytes] | None = None
+        self._stack = ExitStack()
+        self._stream: rr.RecordingStream | None = None
+        self._log: FrameLog | None = None
+
+    def open(self, title: str) -> None:
+        home = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="posepipe-rerun-"))
+        # A home of its own, in which its usage statistics are switched off.
+        environment = {**os.environ, "HOME": home, "XDG_CONFIG_HOME": home, "XDG_DATA_HOME": home, "APPDATA": home}
+        program = Path(rerun_cli.__file__).with_name("rerun.exe" if sys.platform == "win32" else "rerun")
+        quiet = {"env": environment, "stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
+        subprocess.run([program, "analytics", "disable"], check=False, stderr=subprocess.DEVNULL, **quiet)  # type: ignore[call-overload]
+        ports = ["--port", str(self._data), "--web-viewer-port", str(self._page)]
+        serve = ["--serve-web", "--bind", _HOST, *ports, "--server-memory-limit", _MEMORY, "--hide-welcome-screen"]
+        # A session of its own: Ctrl-C is for the run, which closes the server when it is done.
+        self._server = subprocess.Popen(
+            [program, *serve],
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            **quiet,  # type: ignore[call-overload]
+        )
+        until = time.monotonic() + _START_SECONDS
+        while not (_answers(self._data) and _answers(self._page)):
+            if self._server.poll() is not None or time.monotonic() > until:
+                self.close()
+                raise MissingDependencyError("Rerun's server did not start.", "Try: rerun --serve-web")
+            time.sleep(0.1)
+        self._stream = rr.RecordingStream(title)
+        self._stream.connect_grpc(f"rerun+http://{_HOST}:{self._data}/proxy")
+        self._log = FrameLog(self._stream)
+
+    def show(self, frame: ViewFrame) -> None:
+        if self._log is not None:
+            self._log.add(frame)
+
+    def keys(self) -> tuple[str, ...]:
+        return ()
+
+    def close(self) -> None:
+        self._log = None
+        if self._stream is not None:
+            self._stream.disconnect()  # before its server goes
+            self._stream = None
+        if self._server is not None:
+            self._server.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                self._server.wait(2.0)
+            self._server.kill()
+            self._server.wait()
+            self._server = None
+        self._stack.close()
+
+
+class RerunFile:
+    """`--save FILE.rrd`: what is shown, as a file for Rerun; it appears under its name when the run is over.
+
+    Raises OutputError from open() when it cannot be written there."""
+
+    name = "rrd"
+    shows = True
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._stack = ExitStack()
+        self._stream: rr.RecordingStream | None = None
+        self._log: FrameLog | None = None
+
+    def open(self, title: str) -> None:
+        temporary = self._stack.enter_context(atomic_path(self._path))
+        self._stream = rr.RecordingStream(title)
+        self._stream.save(temporary)
+        self._log = FrameLog(self._stream)
+
+    def show(self, frame: ViewFrame) -> None:
+        if self._log is not None:
+            self._log.add(frame)
+
+    def keys(self) -> tuple[str, ...]:
+        return ()
+
+    def close(self) -> None:
+        self._log = None
+        if self._stream is not None:
+            self._stream.flush()
+            self._stream.disconnect()
+            self._stream = None
+        self._stack.close()
+
+
+def _free_port(wanted: int) -> int:
+    """`wanted` if nobody listens there, any other free one otherwise."""
+    for port in (wanted, 0):
+        with socket.socket() as trial:
+            try:
+                trial.bind((_HOST, port))
+            except OSError:
+                continue
+            return int(trial.getsockname()[1])
+    raise MissingDependencyError("There is no free port for Rerun's page.", "Use --view window or none.")
+
+
+def _answers(port: int) -> bool:
+    with suppress(OSError), socket.create_connection((_HOST, port), 0.5):
+        return True
+    return False
