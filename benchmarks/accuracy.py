@@ -114,7 +114,8 @@ def measure(entry: Entry, people: dict[str, People], many_frames: int) -> dict[s
                 more, curves = many(runner, seen.some(many_frames))
                 found[kind] |= more
                 found.setdefault("curves", {})[kind] = curves
-        fitted = runner.contract.provenance.get("calibration", {})
+        # another use of the same weights (kernel means, the zero code) was not fitted
+        fitted = {} if entry.variant else runner.contract.provenance.get("calibration", {})
         found["not_fitted"] = fitted.get("left_out", {})
         found["halves"] = fitted.get("halves", [])
         found["bytes"] = entry.checkpoint_path.stat().st_size
