@@ -87,20 +87,51 @@ def test_spread_grows_with_the_noise(subject, inputs):
     assert half < once < twice
 
 
+def before_calibration(subject, inputs, noise):
+    """What the sampler draws, before its hypotheses are spread about their mean; the graph's own where none are."""
+    if not subject.contract.network.get("calibrated"):
+        return subject.runner.run(*inputs, noise)[0]
+    torch = pytest.importorskip("torch")
+    from posepipe.lifters.build import load
+
+    _, sampler = load(subject.checkpoint, subject.variant)
+    sampler.calibration = None
+    with torch.no_grad():
+        return sampler(*(torch.from_numpy(array) for array in (*inputs, noise)))[0].numpy()
+
+
 def test_one_hypothesis_is_enough(subject, inputs):
     if not any_number(subject):
         pytest.skip("always gives the same number")
     noise = subject.noise(6)
     alone, log_weight = subject.runner.run(*inputs, noise[:, 2:3])
-    np.testing.assert_allclose(alone[:, 0], subject.runner.run(*inputs, noise)[0][:, 2], atol=2e-5)
+    np.testing.assert_allclose(alone[:, 0], before_calibration(subject, inputs, noise)[:, 2], atol=3e-5)
     np.testing.assert_allclose(log_weight, 0, atol=1e-6)
 
 
 def test_more_hypotheses_leave_the_first_ones_as_they_are(subject, inputs):
     if not any_number(subject):
         pytest.skip("always gives the same number")
-    few, many = (subject.runner.sample(*inputs, keys(), h)[0] for h in (4, 64))
-    np.testing.assert_allclose(many[:, :4], few, atol=2e-5)
+    noise = subject.noise(64)
+    few, many = (before_calibration(subject, inputs, noise[:, :h]) for h in (4, 64))
+    np.testing.assert_allclose(many[:, :4], few, atol=3e-5)
+
+
+def test_calibration_moves_hypotheses_along_the_line_through_their_mean(subject, inputs):
+    if not any_number(subject) or not subject.contract.network.get("calibrated"):
+        pytest.skip("was not calibrated")
+    noise = subject.noise(64)
+    drawn = before_calibration(subject, inputs, noise)
+    spread, log_weights = subject.runner.run(*inputs, noise)
+    weights = np.exp(log_weights)[..., None, None]
+    middle = (weights * drawn).sum(1, keepdims=True)
+    before, after = drawn - middle, spread - middle
+    np.testing.assert_allclose(np.cross(before, after), 0, atol=1e-4)
+    assert ((before * after).sum(-1) >= -1e-6).all()
+    far = np.linalg.norm(before, axis=-1) > 0.02
+    ratio = np.linalg.norm(after, axis=-1)[far] / np.linalg.norm(before, axis=-1)[far]
+    assert ratio.min() > 0.1
+    assert ratio.max() < 20
 
 
 def test_a_mirrored_person_gets_the_mirrored_hypotheses(subject, inputs):
