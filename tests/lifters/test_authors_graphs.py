@@ -94,7 +94,7 @@ def test_the_graph_of_the_authors_file_gives_what_their_code_gave(
     with np.load(authors / fixture) as file:
         given = {key: a.astype(np.float32) for key, a in reading({n: file[n] for n in file.files}).items()}
     graph = built(authors, tmp_path, source, options)
-    assert graph.stem == name.replace(":", "-")
+    assert graph.stem == ("drpose" if name.startswith("drpose") else name.replace(":", "-"))  # its plain name
     with OrtRunner(graph) as runner:
         got, _ = runner.run(given["keypoints"], np.ones(given["keypoints"].shape[:2], np.float32), given["noise"])
     assert not got[:, :, 0].any()

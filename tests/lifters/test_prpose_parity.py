@@ -150,7 +150,7 @@ def test_variance_target_has_mean_one() -> None:
 
 
 def test_unknown_networks_are_refused() -> None:
-    with pytest.raises(ValueError, match="'mgcn' or 'htnet'"):
+    with pytest.raises(ValueError, match="must be 'mgcn', 'htnet' or"):
         PrposeSampler("resnet")
     with pytest.raises(ValueError, match="'mgcn' or 'mlp'"):
         PrposeSampler("mgcn", "resnet")

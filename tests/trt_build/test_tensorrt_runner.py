@@ -156,7 +156,7 @@ def test_an_engine_alone_runs_with_given_noise(gpu, engines) -> None:
     """As the accuracy gate uses it: opened, run, nothing before."""
     keypoints, confidence, _ = people(4)
     noise = np.random.default_rng(3).normal(size=(4, H, 49)).astype(np.float32)
-    with TensorRtRunner(next(engines.glob("*-b4-*"))) as runner, OrtRunner(GRAPH) as reference:
+    with TensorRtRunner(next(engines.glob("*-b4-*.engine"))) as runner, OrtRunner(GRAPH) as reference:
         got, expected = runner.run(keypoints, confidence, noise), reference.run(keypoints, confidence, noise)
         np.testing.assert_allclose(got[0], expected[0], atol=2e-6)
         assert not np.shares_memory(runner.run(keypoints, confidence, noise)[0], got[0])

@@ -83,10 +83,15 @@ class Difference:
         }
 
 
-def reference(contract: Checkpoint, run: Run, poses: int = PEOPLE, batch: int = 50) -> Reference:
-    """Run the gate's people once."""
+def reference(
+    contract: Checkpoint, run: Run, poses: int = PEOPLE, batch: int = 50, hypotheses: int | None = None
+) -> Reference:
+    """Run the gate's people once. hypotheses: what the engine draws; needed where a calibration spreads hypotheses
+    about the mean of all that are drawn, since then the first of few are not the first of many."""
     keypoints, confidence = people(contract.space, poses)
     count = contract.fixed_hypotheses or min(contract.hypotheses, max(1, _STEPS // (contract.steps or 1)))
+    if hypotheses is not None and contract.network.get("calibrated"):
+        count = hypotheses
     results = [
         run(
             keypoints[i : i + batch],
