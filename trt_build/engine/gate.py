@@ -100,8 +100,8 @@ def reference(
         )
         for i in range(0, poses, batch)
     ]
-    hypotheses, log_weights = (np.concatenate(part) for part in zip(*results, strict=True))
-    return Reference(contract, keypoints, confidence, hypotheses, _normalised(log_weights))
+    drawn, log_weights = (np.concatenate(part) for part in zip(*results, strict=True))
+    return Reference(contract, keypoints, confidence, drawn, _normalised(log_weights))
 
 
 def noise_of(contract: Checkpoint, numbers: range, hypotheses: int) -> Array:
