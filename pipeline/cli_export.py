@@ -10,12 +10,10 @@ from posepipe.errors import UsageError
 from posepipe.pipeline.sink.atomic import output_error
 
 # format -> the module whose write(recording, path, pose) makes it; the format's name is the file's suffix
-FORMATS = {name: f"posepipe.pipeline.export.as_{name}" for name in ("csv", "json", "npz", "bvh", "trc")}
-_MISSING = {
-    "c3d": "C3D needs a library that posepipe does not bring; trc carries the same markers.",
-    "glb": "glTF needs a library that posepipe does not bring; Blender makes glb from bvh.",
-    "rrd": "Rerun's files need its library, which posepipe does not bring; npz carries the same arrays.",
+FORMATS = {
+    name: f"posepipe.pipeline.export.as_{name}" for name in ("csv", "json", "npz", "bvh", "c3d", "trc", "rrd", "glb")
 }
+_FILE_PER_PERSON = ("bvh", "c3d", "trc")
 
 
 def main(verb: str, argv: list[str]) -> int:
@@ -30,8 +28,7 @@ def main(verb: str, argv: list[str]) -> int:
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     args = parser.parse_args(argv)
     if args.to not in FORMATS:
-        why = _MISSING.get(args.to, f"Known: {', '.join(FORMATS)}.")
-        raise UsageError(f"There is no export to '{args.to}'.", why)
+        raise UsageError(f"There is no export to '{args.to}'.", f"Known: {', '.join(FORMATS)}.")
     from posepipe.pipeline.export.choose import load, parse_pose
     from posepipe.pipeline.export.clip import files_of
 
@@ -39,7 +36,7 @@ def main(verb: str, argv: list[str]) -> int:
     out = _target(args.file, args.out, args.to)
     recording = load(args.file, pose, args.track)
     importlib.import_module(FORMATS[args.to]).write(recording, out, pose)
-    for path in files_of(recording, out).values() if args.to in ("bvh", "trc") else (out,):
+    for path in files_of(recording, out).values() if args.to in _FILE_PER_PERSON else (out,):
         print(f"wrote {path}")
     return 0
 

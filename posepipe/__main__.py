@@ -10,7 +10,7 @@ VERBS = {
     "run": ("posepipe.pipeline.cli", "a video in, 3D skeletons with uncertainty and a picture of them out"),
     "demo": ("posepipe.pipeline.cli", "the same on a rendered actor whose 3D is known exactly, with the errors"),
     "batch": ("posepipe.pipeline.cli_batch", "every video of a folder, crash-safe, in several processes"),
-    "export": ("posepipe.pipeline.cli_export", "a result file to csv, json, npz, bvh or trc"),
+    "export": ("posepipe.pipeline.cli_export", "a result file to csv, json, npz, bvh, c3d, trc, rrd or glb"),
     "inspect": ("posepipe.pipeline.cli_inspect", "what the detector sees in a video, as one picture"),
     "lifters": ("posepipe.trt_build.cli", "the lifters, their papers and weights"),
     "build-engines": ("posepipe.trt_build.cli", "a lifter's weights to the graph that the backends run"),

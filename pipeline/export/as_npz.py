@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
@@ -36,5 +37,7 @@ def write(recording: Recording, path: Path, pose: PoseChoice) -> None:
             for track in tracks.values()
         ]
         arrays[name] = np.concatenate([np.zeros((0, *shape), kind), *rows])
-    with atomic_path(path) as temporary, open(temporary, "wb") as file:
-        np.savez_compressed(file, **arrays)
+    packed = io.BytesIO()  # a zip that a full disk cuts off complains once more, when nobody listens
+    np.savez_compressed(packed, **arrays)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(packed.getbuffer())

@@ -1,4 +1,4 @@
-"""What the motion formats (BVH, TRC) share: y up, positions in space, one file per person."""
+"""What the motion formats (BVH, TRC, C3D, GLB) share: y up, positions in space, one file per person."""
 
 from __future__ import annotations
 
@@ -61,6 +61,16 @@ def even_frames(recording: Recording) -> NDArray[np.int64]:
         return every
     times = pts[0] + step * np.arange(round(count) + 1)
     return np.searchsorted(pts, times + step / 2, side="right") - 1
+
+
+def rising_times(recording: Recording) -> NDArray[np.float64]:
+    """(T,) seconds since the first frame, always rising: the source's own, or even steps where those are broken."""
+    pts = recording.pts
+    since = pts - pts[:1]
+    # Also after rounding, since the formats keep times as float32.
+    if np.isfinite(since).all() and (np.diff(since.astype(np.float32)) > 0).all():
+        return since
+    return np.arange(len(pts)) / frame_rate(recording)
 
 
 def files_of(recording: Recording, path: Path) -> dict[int, Path]:

@@ -68,9 +68,10 @@ def _log_picture(stream: rr.RecordingStream, frame: ViewFrame) -> None:
         camera_xyz=rr.ViewCoordinates.RDF,
         image_plane_distance=0.6,
     )
-    coded = cv2.imencode(".jpg", cv2.cvtColor(frame.frame.image, cv2.COLOR_RGB2BGR), _JPEG)[1]
-    picture = rr.EncodedImage(contents=coded.tobytes(), media_type="image/jpeg")
-    stream.log(_PICTURE, pinhole, picture)
+    stream.log(_PICTURE, pinhole)
+    if frame.frame.image.size:  # a result file that is shown again has none
+        coded = cv2.imencode(".jpg", cv2.cvtColor(frame.frame.image, cv2.COLOR_RGB2BGR), _JPEG)[1]
+        stream.log(_PICTURE, rr.EncodedImage(contents=coded.tobytes(), media_type="image/jpeg"))
     poses = [t.pose2d for t in frame.tracks]
     points = np.concatenate([p.keypoints for p in poses]) if poses else np.zeros((0, 2))
     sure = np.concatenate([p.confidence for p in poses]) if poses else np.zeros(0)
@@ -92,7 +93,7 @@ def _log_scene(stream: rr.RecordingStream, scene: Scene, frame: ViewFrame) -> No
         turned = upright(np.eye(3), frame.view).T
         stream.log("world/camera", rr.Transform3D(translation=scene.camera, mat3x3=turned))
         stream.log("world/camera/image", rr.Transform3D())
-    grid = floor_lines(scene.focus)
+    grid = floor_lines(scene.focus).astype(np.float32)
     stream.log("world/floor", rr.LineStrips3D(grid, colors=GRID, radii=rr.Radius.ui_points(0.5)))
     fans, tints, bones = [], [], []
     for person in scene.people:
@@ -123,9 +124,9 @@ def _log_scene(stream: rr.RecordingStream, scene: Scene, frame: ViewFrame) -> No
     stream.log("world/ids", names)
 
 
-def _joined(lines: list[NDArray], dimensions: int) -> NDArray[np.float64]:
+def _joined(lines: list[NDArray], dimensions: int) -> NDArray[np.float32]:
     """Line segments of everybody: (N, 2, dimensions)."""
-    return np.concatenate([np.zeros((0, 2, dimensions)), *lines])
+    return np.concatenate([np.zeros((0, 2, dimensions)), *lines]).astype(np.float32)
 
 
 def _colours(parts: list[NDArray]) -> NDArray[np.uint8]:

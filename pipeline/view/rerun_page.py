@@ -15,9 +15,10 @@ import rerun as rr
 import rerun_cli
 
 from posepipe.errors import MissingDependencyError
-from posepipe.pipeline.sink.atomic import atomic_path
+from posepipe.pipeline.sink.atomic import atomic_path, output_error
 from posepipe.pipeline.view.protocol import ViewFrame
 from posepipe.pipeline.view.rerun_log import FrameLog
+from posepipe.pipeline.view.rrd_file import RrdFile
 
 _HOST = "127.0.0.1"
 _PAGE, _DATA = 9090, 9876  # Rerun's own ports, where they are free
@@ -94,7 +95,7 @@ class RerunViewer:
 class RerunFile:
     """`--save FILE.rrd`: what is shown, as a file for Rerun; it appears under its name when the run is over.
 
-    Raises OutputError from open() when it cannot be written there."""
+    Raises OutputError when it cannot be written there, or the disk is full."""
 
     name = "rrd"
     shows = True
@@ -102,29 +103,31 @@ class RerunFile:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._stack = ExitStack()
-        self._stream: rr.RecordingStream | None = None
+        self._file: RrdFile | None = None
         self._log: FrameLog | None = None
 
     def open(self, title: str) -> None:
         temporary = self._stack.enter_context(atomic_path(self._path))
-        self._stream = rr.RecordingStream(title)
-        self._stream.save(temporary)
-        self._log = FrameLog(self._stream)
+        self._file = RrdFile(title, temporary)
+        self._log = FrameLog(self._file.stream)
 
     def show(self, frame: ViewFrame) -> None:
-        if self._log is not None:
+        if self._log is not None and self._file is not None:
             self._log.add(frame)
+            try:
+                self._file.step()
+            except OSError as error:
+                raise output_error(self._path, error) from error
 
     def keys(self) -> tuple[str, ...]:
         return ()
 
     def close(self) -> None:
         self._log = None
-        if self._stream is not None:
-            self._stream.flush()
-            self._stream.disconnect()
-            self._stream = None
-        self._stack.close()
+        file, self._file = self._file, None
+        with self._stack:  # an error on the way out leaves no file
+            if file is not None:
+                file.close()
 
 
 def _free_port(wanted: int) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import bvhio
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -119,6 +120,21 @@ def test_joints_come_back_where_they_were(
     bvh = read_bvh(tmp_path / "a.bvh")
     assert bvh.step == pytest.approx(1 / FPS, abs=1e-6)
     assert [j.name for j in bvh.joints if j.parent < 0] == ["hip"]
+
+
+def test_another_library_reads_the_same(tmp_path: Path, figure: Callable, record: Callable) -> None:
+    """bvhio, which shares no line with the reader above."""
+    pose = figure(np.random.default_rng(6), 12)
+    root = np.array([0.3, 0.1, 4.0]) + np.linspace(0, 1, 36).reshape(12, 3)
+    source = record(tmp_path / "a.h5", {0: {"frame": np.arange(12), "pose": pose, "root": root}}, 12)
+    write(load(source, PoseChoice()), tmp_path / "a.bvh", PoseChoice())
+    wanted = normalised(pose) + root[:, None]
+    tree = bvhio.readAsHierarchy(str(tmp_path / "a.bvh"))
+    for frame in (0, 5, 11):
+        tree.loadPose(frame)
+        places = {joint.Name: tuple(joint.PositionWorld) for joint, _, _ in tree.layout()}
+        found = np.array([places[name] for name in H36M_17.joints]) / 100 * (1, -1, -1)
+        assert np.abs(found - wanted[frame]).max() < 0.0002  # the promise is 2 mm
 
 
 def test_bones_keep_their_median_length(tmp_path: Path, figure: Callable, record: Callable) -> None:

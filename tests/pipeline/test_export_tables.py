@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from trc import TRCData
 
 from posepipe.errors import InputError
 from posepipe.pipeline.export import as_csv, as_json, as_npz, as_trc
@@ -122,6 +123,18 @@ def test_trc(tmp_path: Path, source: Path, people: dict) -> None:
         metres = (people[0]["pose"][at] + place[index]) * (1, -1, -1)
         assert np.allclose(np.array(row[2:], float).reshape(17, 3), 1000 * metres, atol=0.01)
     assert (tmp_path / "a.track7.trc").exists()
+
+
+def test_trc_with_another_reader(tmp_path: Path, source: Path, people: dict) -> None:
+    as_trc.write(load(source, PoseChoice()), tmp_path / "a.trc", PoseChoice())
+    file = TRCData()
+    file.load(tmp_path / "a.track7.trc")
+    assert (file["NumFrames"], file["Units"], file["Markers"]) == (FRAMES, "mm", list(H36M_17.joints))
+    for row, index in enumerate((1, 2)):
+        time, markers = file[index + 1]
+        assert time == pytest.approx(index / 25)
+        assert np.allclose(markers, people[7]["pose"][row] * (1000, -1000, -1000), atol=0.01)
+    assert np.isnan(file[1][1]).all()
 
 
 def test_nobody(tmp_path: Path, record: Callable) -> None:
