@@ -1,4 +1,4 @@
-"""The work list of a batch: which files of a folder are videos, in a stable order, and where their results go."""
+"""The work list of a batch: which files and folders are videos, in a stable order, and where their results go."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from pathlib import Path
 
 from posepipe.errors import InputError, UsageError
 from posepipe.pipeline.run import Outputs, outputs_of
+from posepipe.pipeline.source.footage import stem_of
+from posepipe.pipeline.source.images import is_numbered_image
 
 # Files with these names are work even when they turn out to be damaged: somebody meant them to be videos.
 _VIDEO = """
@@ -27,7 +29,8 @@ VIDEO_SUFFIXES, _OTHER_SUFFIXES = frozenset(_VIDEO.split()), frozenset(_OTHER.sp
 
 @dataclass(frozen=True)
 class WorkItem:
-    """One video. name: relative to the batch's folder, with `/`. source: its path. folder: where its results go."""
+    """One video, or folder of images. name: relative to the batch's folder, with `/` ("." for that folder itself).
+    source: its path. folder: where its results go. bytes: of the file or of all the images."""
 
     name: str
     source: Path
@@ -39,11 +42,20 @@ class WorkItem:
         return tuple(path for path in (made.recording, made.overlay) if path)
 
 
+@dataclass(frozen=True)
+class _Found:
+    name: str
+    path: Path
+    stem: str
+    bytes: int
+
+
 def work_list(folder: Path, out: Path) -> tuple[WorkItem, ...]:
     """Every video below `folder`, sorted by its relative path; hidden files, linked folders and `out` are left out.
 
-    Results mirror the tree: a/b.mp4 -> out/a/b.h5. Where names differ only in their suffix (or in upper and lower
-    case), each gets a folder of its full name: out/a/b.mp4/b.h5 and out/a/b.mov/b.h5.
+    A folder with two or more numbered images and no video in it is one item as well, also `folder` itself.
+    Results mirror the tree: a/b.mp4 -> out/a/b.h5, images in a/b -> out/a/b.h5. Where names differ only in their suffix
+    (or in upper and lower case), each gets a folder of its full name: out/a/b.mp4/b.h5 and out/a/b.mov/b.h5.
     Raises InputError for what is no folder or holds no video, UsageError when results would lie among the inputs."""
     if not folder.is_dir():
         raise InputError(
@@ -51,33 +63,47 @@ def work_list(folder: Path, out: Path) -> tuple[WorkItem, ...]:
         )
     if folder.resolve() == out.resolve():
         raise UsageError(f"Results cannot go to {out}, among the videos themselves.", "Choose another folder with -o.")
-    found = sorted((p.relative_to(folder).as_posix(), p) for p in _files(folder, out.resolve()) if _is_video(p))
+    found = sorted(_search(folder, out.resolve()), key=lambda f: f.name)
     if not found:
-        raise InputError(f"There is no video in {folder}.", "Folders of images are not read as videos.")
-    stems = Counter(_place(name) for name, _ in found)
+        raise InputError(
+            f"There is no video in {folder}.", "Images count when two or more of a folder have numbers in their names."
+        )
+    places = Counter(_place(f) for f in found)
     items = []
-    for name, path in found:
-        parent = (out / name).parent
-        items.append(WorkItem(name, path, parent / path.name if stems[_place(name)] > 1 else parent, _size(path)))
-    sources = {path.resolve() for _, path in found}
-    if any(made.resolve() in sources for item in items for made in item.outputs(overlay=True)):
+    for f in found:
+        parent = out if f.name == "." else (out / f.name).parent
+        where = parent / f.path.name if places[_place(f)] > 1 else parent
+        items.append(WorkItem(f.name, f.path, where, f.bytes))
+    sources = {f.path.resolve() for f in found}
+    made = [path for item in items for path in item.outputs(overlay=True)]
+    if any(path.resolve() in sources for path in made):
         raise UsageError(f"Results in {out} would replace videos in {folder}.", "Choose another folder with -o.")
+    twice = [path for path, count in Counter(made).items() if count > 1]
+    if twice:
+        raise UsageError(f"Two videos in {folder} would both give {twice[0]}.", "Rename one of them.")
     return tuple(items)
 
 
-def _place(name: str) -> str:
+def _place(found: _Found) -> str:
     """What two names must share for their results to collide, also where a disk ignores case."""
-    return os.path.splitext(name)[0].casefold()
+    return (found.name.rpartition("/")[0] + "/" + found.stem).casefold()
 
 
-def _files(folder: Path, out: Path) -> Iterator[Path]:
+def _search(folder: Path, out: Path) -> Iterator[_Found]:
     def refuse(error: OSError) -> None:
         raise InputError(f"Cannot look into {error.filename} ({error.strerror}).", "Check its permissions.")
 
     for root, folders, names in os.walk(folder, onerror=refuse):
         here = Path(root)
         folders[:] = [f for f in folders if not f.startswith(".") and (here / f).resolve() != out]
-        yield from (here / n for n in names if not n.startswith("."))
+        shown = [n for n in names if not n.startswith(".")]
+        videos = [here / n for n in shown if _is_video(here / n)]
+        for path in videos:
+            yield _Found(path.relative_to(folder).as_posix(), path, path.stem, _size(path))
+        # Images beside videos are their thumbnails.
+        images = [] if videos else [here / n for n in shown if is_numbered_image(n)]
+        if len(images) > 1:
+            yield _Found(here.relative_to(folder).as_posix(), here, stem_of(here), sum(map(_size, images)))
 
 
 def _is_video(path: Path) -> bool:

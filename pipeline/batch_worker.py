@@ -1,13 +1,14 @@
-"""One worker process of a batch: takes videos one after the other, tells how far it is, and what became of them."""
+"""The work on one video of a batch, and a process that takes one after the other and tells what becomes of them."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from posepipe.errors import PosepipeError
+from posepipe.errors import InputError, PosepipeError
 from posepipe.hashing import file_sha256
 from posepipe.pipeline.batch_list import WorkItem
 from posepipe.pipeline.manifest import FAILED, NO_PERSON, OK, PARTIAL, Entry, Output
@@ -15,60 +16,80 @@ from posepipe.pipeline.run import RunSummary, run_file
 from posepipe.pipeline.runner import FrameResult
 from posepipe.pipeline.settings import RunSettings
 from posepipe.pipeline.sink.footer import source_sha256
+from posepipe.pipeline.source.footage import footage_sha256
 
 _TELL_SECONDS = 0.25
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Frames done of the current video; expected is None where the video does not say."""
+    """Frames done of the current video; expected is None where the video does not say. seconds: since the first frame
+    could be worked on; 0 while the worker still loads."""
 
-    frames: int
-    expected: int | None
+    frames: int = 0
+    expected: int | None = None
+    seconds: float = 0.0
 
 
 class _Orphaned(BaseException):
     """The batch is gone: stop as if interrupted, leaving nothing half-written."""
 
 
-def serve(connection: Connection, out: Path, settings: RunSettings, settings_sha256: str) -> None:
+def serve(connection: Connection, out: Path, settings: RunSettings, settings_sha256: str, cores: int) -> None:
     """Answer each WorkItem with Progress values and one Entry, until the other side closes the connection."""
+
+    def tell(message: Progress | Entry) -> None:
+        try:
+            connection.send(message)
+        except OSError:
+            raise _Orphaned from None
+
+    keep_to(cores)
     while True:
         try:
             item = connection.recv()
         except (EOFError, OSError):
             return
         try:
-            _tell(connection, _process(item, out, settings, settings_sha256, connection))
+            tell(work_on(item, out, settings, settings_sha256, cores, tell))
         except _Orphaned:
             return
 
 
-def _tell(connection: Connection, message: Progress | Entry) -> None:
-    try:
-        connection.send(message)
-    except OSError:
-        raise _Orphaned from None
+def keep_to(cores: int) -> None:
+    """OpenCV's share of this process's cores; the detector's is given to each run."""
+    import cv2
+
+    cv2.setNumThreads(cores)
 
 
-def _process(item: WorkItem, out: Path, settings: RunSettings, settings_sha256: str, connection: Connection) -> Entry:
+def work_on(
+    item: WorkItem,
+    out: Path,
+    settings: RunSettings,
+    settings_sha256: str,
+    cores: int,
+    tell: Callable[[Progress], None],
+) -> Entry:
+    """One video from beginning to end; failures come back as entries. tell: called some four times a second."""
     began = told = time.perf_counter()
-    done, expected = 0, None
+    done, expected, zero = 0, None, began
 
     def start(frames: int | None) -> None:
-        nonlocal expected
-        expected = frames
-        _tell(connection, Progress(0, expected))
+        nonlocal expected, zero
+        expected, zero = frames, time.perf_counter()
+        tell(Progress(0, expected))
 
     def on_frame(result: FrameResult) -> None:
         nonlocal done, told
         done += 1
-        if time.perf_counter() - told >= _TELL_SECONDS:
-            told = time.perf_counter()
-            _tell(connection, Progress(done, expected))
+        now = time.perf_counter()
+        if now - told >= _TELL_SECONDS:
+            told = now
+            tell(Progress(done, expected, now - zero))
 
     try:
-        summary = run_file(item.source, item.folder, settings, on_start=start, on_frame=on_frame)
+        summary = run_file(item.source, item.folder, settings, on_start=start, on_frame=on_frame, cores=cores)
         return _entry(item, out, summary, settings_sha256, time.perf_counter() - began)
     except PosepipeError as error:
         reason = str(error)
@@ -80,8 +101,8 @@ def _process(item: WorkItem, out: Path, settings: RunSettings, settings_sha256: 
 def failure(item: WorkItem, settings_sha256: str, reason: str, seconds: float = 0.0) -> Entry:
     """The entry of a video that gave nothing."""
     try:
-        digest = file_sha256(item.source)
-    except (OSError, ValueError):
+        digest = footage_sha256(item.source)
+    except (OSError, ValueError, InputError):
         digest = None
     return Entry(item.name, digest, settings_sha256, FAILED, reason, seconds=round(seconds, 3))
 

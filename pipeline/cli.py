@@ -54,17 +54,22 @@ def settings_of(args: argparse.Namespace, **more: object) -> RunSettings:
 
 def _run(argv: list[str]) -> int:
     parser = argparse.ArgumentParser("posepipe run", description="A video in; 3D skeletons and a picture of them out.")
-    parser.add_argument("source", help="a video file; a camera's number (0); or rtsp://..., http://...")
+    parser.add_argument(
+        "source", help="a video file; a folder of numbered images; a camera's number (0); or rtsp://..., http://..."
+    )
     parser.add_argument("-o", "--out", type=Path, default=Path("out"), metavar="DIR")
     add_settings(parser)
     parser.add_argument("--fov", dest="fov_deg", type=float, metavar="DEG", help="field of view of the longer side")
     parser.add_argument("--intrinsics", type=Path, metavar="FILE", help="JSON with fx, fy, cx, cy (width, height)")
+    parser.add_argument("--fps", dest="image_fps", type=float, metavar="N", help="of a folder of images (default 25)")
     parser.add_argument("--live", action="store_true", help="play a file as if it were a camera")
     parser.add_argument("--view", choices=VIEWS, help="watch (default: auto for cameras and streams, none for files)")
     parser.add_argument("--save", type=Path, metavar="FILE.rrd", help="what would be shown, as a file for Rerun")
     parser.add_argument("--record", action="store_true", help="live: write files from the first frame on (key r later)")
     args = parser.parse_args(argv)
     settings = settings_of(args, fov_deg=args.fov_deg, intrinsics=args.intrinsics)
+    if settings.image_fps is not None and not Path(args.source).is_dir():
+        raise UsageError(f"{args.source} has its own times.", "--fps is for folders of images.")
     if wants_live(args):
         from posepipe.pipeline.cli_live import run_source
 

@@ -34,7 +34,9 @@ def run_source(args: argparse.Namespace, settings: RunSettings) -> int:
     if line:
         say(line)
     options = LiveOptions(args.out, record=args.record or not live, target=target, every=not live)
-    summary = run_live(open_source(args.source, live), viewer, settings, options, say, on_end=told(say))
+    summary = run_live(
+        open_source(args.source, live, settings.image_fps), viewer, settings, options, say, on_end=told(say)
+    )
     if not live and summary.counts.with_person == 0 and summary.counts.processed:
         raise InputError(
             f"No person was found in any of the {summary.counts.processed} frames of {args.source}.",

@@ -12,7 +12,7 @@ from pathlib import Path
 from posepipe.camera import Intrinsics
 from posepipe.conversion import BLAZEPOSE33_H36M17
 from posepipe.pipeline.backend import open_runner
-from posepipe.pipeline.detect.blazepose import BlazePose
+from posepipe.pipeline.detect.blazepose import BlazePose, network_threads
 from posepipe.pipeline.lift import check_conversion
 from posepipe.pipeline.people import lifting_of
 from posepipe.pipeline.recording import header, write_result
@@ -23,7 +23,7 @@ from posepipe.pipeline.runner import FrameResult, process
 from posepipe.pipeline.settings import RunSettings
 from posepipe.pipeline.sink.h5 import H5Writer
 from posepipe.pipeline.sink.video import VideoWriter
-from posepipe.pipeline.source.file import VideoFile
+from posepipe.pipeline.source.footage import name_of, open_footage, stem_of
 from posepipe.pipeline.stats import StageSummary, StageTimes
 
 Observer = Callable[[FrameResult], None]
@@ -66,7 +66,8 @@ class Outputs:
 
 def outputs_of(source: Path, folder: Path, overlay: bool) -> Outputs:
     """DIR/<stem>.h5 and, unless it is not wanted, DIR/<stem>.overlay.mp4."""
-    return Outputs(folder / f"{source.stem}.h5", folder / f"{source.stem}.overlay.mp4" if overlay else None)
+    stem = stem_of(source)
+    return Outputs(folder / f"{stem}.h5", folder / f"{stem}.overlay.mp4" if overlay else None)
 
 
 def run_file(
@@ -76,17 +77,20 @@ def run_file(
     times: StageTimes | None = None,
     on_start: Callable[[int | None], None] | None = None,
     on_frame: Observer | None = None,
+    cores: int | None = None,
 ) -> RunSummary:
-    """Process a video file; both outputs appear under their final names when everything went well, or not at all.
+    """Process a video file, or a folder of numbered images; both outputs appear under their final names when everything
+    went well, or not at all.
 
     on_start: called with the expected number of frames (or None). on_frame: called after each frame was written.
+    cores: of the processor that this run may keep busy (None: all); the results do not depend on it.
     Raises InputError for a source that cannot be read, OutputError for a folder that cannot be written, UsageError and
     CheckpointError for settings that cannot work."""
     times = times or StageTimes()
     conversion = BLAZEPOSE33_H36M17
     outputs = outputs_of(source, folder, settings.overlay)
     with ExitStack() as stack:
-        video = stack.enter_context(VideoFile(source))
+        video = stack.enter_context(open_footage(source, settings.image_fps))
         info = video.info
         camera = settings.camera(info.width, info.height)
         runner, hypotheses = open_runner(settings)
@@ -96,12 +100,14 @@ def run_file(
         recording = stack.enter_context(
             H5Writer(
                 outputs.recording,
-                header(source.name, info.sha256, info.fps, settings, settings.lifter_name, camera, runner, hypotheses),
+                header(
+                    name_of(source), info.sha256, info.fps, settings, settings.lifter_name, camera, runner, hypotheses
+                ),
             )
         )
         caption = Caption(info.fps, settings.lifter_name, hypotheses, settings.detector, runner.backend)
         picture = stack.enter_context(_Picture(outputs.overlay, info.width, info.height, info.fps, caption, times))
-        detector = stack.enter_context(BlazePose())
+        detector = stack.enter_context(BlazePose(max_threads=None if cores is None else network_threads(cores)))
         if on_start:
             on_start(_expected(info.frames, settings.max_frames))
         frames = islice(video, settings.max_frames)

@@ -22,7 +22,8 @@ class RunSettings:
 
     smooth: also give poses smoothed over time; the raw ones stay. aggregate: one of AGGREGATES. noise_refresh: seconds
     in which a person's noise has become another (`posepipe.noise.held_key`), 0 draws anew for every frame. height:
-    of every person, metres; None leaves them as the lifter sees them, average adults."""
+    of every person, metres; None leaves them as the lifter sees them, average adults. image_fps: pictures a second of
+    folders of images, which carry no times; None takes 25."""
 
     lifter: str = DEFAULT
     hypotheses: int | None = None
@@ -37,6 +38,7 @@ class RunSettings:
     aggregate: str = "median"
     noise_refresh: float = 4.0
     height: float | None = None
+    image_fps: float | None = None
 
     def __post_init__(self) -> None:
         if self.detector not in DETECTORS:
@@ -49,6 +51,8 @@ class RunSettings:
             raise UsageError(f"No aggregate is called '{self.aggregate}'.", f"Known: {', '.join(AGGREGATES)}.")
         if not (self.noise_refresh == 0 or 0.1 <= self.noise_refresh <= 1e9):
             raise UsageError(f"--noise-refresh {self.noise_refresh:g} is not possible.", "Give seconds from 0.1, or 0.")
+        if self.image_fps is not None and not 0.01 <= self.image_fps <= 1000:
+            raise UsageError(f"--fps {self.image_fps:g} is no frame rate.", "Give pictures a second, 0.01 to 1000.")
         check_height(self.height)
         if self.fov_deg is not None and self.intrinsics is not None:
             raise UsageError("--fov and --intrinsics say the same thing twice.", "Give one of them.")

@@ -61,7 +61,7 @@ class BlazePose:
         min_tracking: float = 0.5,
     ) -> None:
         if max_threads is None:
-            max_threads = max(1, min(4, _cores() // 2))
+            max_threads = network_threads(_cores())
         with stderr_without(CHATTER):
             self._mp = import_mediapipe()
             check_model(self._mp.root, complexity)
@@ -139,6 +139,11 @@ class BlazePose:
                 self._clock_zero = pts - clock * 1e-6
         self._clock = clock
         return clock
+
+
+def network_threads(cores: int) -> int:
+    """How many threads to give the network of a pipeline that has so many cores: its other stages want half of them."""
+    return max(1, min(4, cores // 2))
 
 
 def _cores() -> int:

@@ -16,9 +16,9 @@ def is_live(text: str) -> bool:
     return is_camera(text) or is_address(text)
 
 
-def open_source(text: str, live: bool = True) -> LiveSource:
-    """`0` or `/dev/video0`: a webcam; `rtsp://...`, `http://...`: a stream; anything else: a file, played in real time
-    if `live`, frame by frame otherwise. Raises InputError when it cannot be opened."""
+def open_source(text: str, live: bool = True, image_fps: float | None = None) -> LiveSource:
+    """`0` or `/dev/video0`: a webcam; `rtsp://...`, `http://...`: a stream; anything else: a file or folder of images
+    (image_fps a second), in real time if `live`, frame by frame otherwise. Raises InputError when it does not open."""
     if is_camera(text):
         from posepipe.pipeline.source.webcam import Webcam
 
@@ -29,4 +29,4 @@ def open_source(text: str, live: bool = True) -> LiveSource:
         return StreamSource(text)
     from posepipe.pipeline.source.playback import Playback
 
-    return Playback(text, live)
+    return Playback(text, live, image_fps)

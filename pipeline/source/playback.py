@@ -1,4 +1,4 @@
-"""A video file in the live path: every frame as fast as it is wanted, or played in real time as if it were a camera."""
+"""A video file, or a folder of images, in the live path: as fast as frames are wanted, or in real time."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from posepipe.pipeline.source.file import VideoFile
+from posepipe.pipeline.source.footage import name_of, open_footage
 from posepipe.pipeline.source.live import Captured, Gate, SourceCounts, SourceInfo
 
 _LATE_SECONDS = 0.5
@@ -16,16 +16,16 @@ class Playback:
     """live: play in real time; a frame counts as taken when its time has come, even if it was decoded later. Half a
     second late, playing is held up instead (counted as slipped), because a camera would not lag behind for ever.
 
-    Raises InputError as VideoFile does."""
+    image_fps: of a folder of images. Raises InputError as open_footage does."""
 
     trouble = ""
 
-    def __init__(self, path: str | Path, live: bool) -> None:
+    def __init__(self, path: str | Path, live: bool, image_fps: float | None = None) -> None:
         self.live = live
         self._slipped = 0.0
-        self._video = VideoFile(path)
+        self._video = open_footage(path, image_fps)
         known = self._video.info
-        self.info = SourceInfo(Path(path).name, known.sha256, known.width, known.height, known.fps, known.sha256)
+        self.info = SourceInfo(name_of(Path(path)), known.sha256, known.width, known.height, known.fps, known.sha256)
 
     @property
     def counts(self) -> SourceCounts:

@@ -18,8 +18,9 @@ from posepipe.__main__ import main
 from posepipe.errors import InputError, UsageError
 from posepipe.hashing import file_sha256
 from posepipe.pipeline import manifest
-from posepipe.pipeline.batch import remove_leftovers, settings_hash
+from posepipe.pipeline.batch_leftovers import remove_leftovers
 from posepipe.pipeline.batch_list import work_list
+from posepipe.pipeline.batch_settings import settings_hash
 from posepipe.pipeline.film import film
 from posepipe.pipeline.settings import RunSettings
 from posepipe.pipeline.sink.footer import source_sha256
@@ -340,3 +341,12 @@ def test_what_cannot_work_is_said_before_anything_is_written(good, tmp_path, cap
     assert _batch(good, tmp_path / "out", *argv) == 2
     assert re.search(re.escape(says), capsys.readouterr().err)
     assert not (tmp_path / "out").exists()
+
+
+def test_nobody_anywhere_is_said_as_run_says_it(tmp_path, capsys):
+    (tmp_path / "in").mkdir()
+    for name in ("1.mp4", "2.mp4"):
+        _grey(tmp_path / "in" / name, 3)
+    for argv in ((), ("--resume",)):
+        assert _batch(tmp_path / "in", tmp_path / "out", "--no-overlay", *argv) == 1
+        assert "No person was found in any of the 2 videos" in capsys.readouterr().err
