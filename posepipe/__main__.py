@@ -12,6 +12,7 @@ VERBS = {
     "batch": ("posepipe.pipeline.cli_batch", "every video of a folder, crash-safe, in several processes"),
     "export": ("posepipe.pipeline.cli_export", "a result file to csv, json, npz, bvh, c3d, trc, rrd or glb"),
     "inspect": ("posepipe.pipeline.cli_inspect", "what the detector sees in a video, as one picture"),
+    "report": ("posepipe.pipeline.cli_report", "one HTML page about a folder of results"),
     "lifters": ("posepipe.trt_build.cli", "the lifters, their papers and weights"),
     "build-engines": ("posepipe.trt_build.cli", "a lifter's weights to the graph that the backends run"),
     "selftest": ("posepipe.trt_build.cli", "whether a backend works on this machine: a report for a bug"),
