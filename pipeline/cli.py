@@ -60,7 +60,7 @@ def _run(argv: list[str]) -> int:
     parser.add_argument("-o", "--out", type=Path, default=Path("out"), metavar="DIR")
     add_settings(parser)
     parser.add_argument("--fov", dest="fov_deg", type=float, metavar="DEG", help="field of view of the longer side")
-    parser.add_argument("--intrinsics", type=Path, metavar="FILE", help="JSON with fx, fy, cx, cy (width, height)")
+    parser.add_argument("--intrinsics", type=Path, metavar="FILE", help="calibration (OpenCV, ROS, Kalibr, JSON)")
     parser.add_argument("--fps", dest="image_fps", type=float, metavar="N", help="of a folder of images (default 25)")
     parser.add_argument("--live", action="store_true", help="play a file as if it were a camera")
     parser.add_argument("--view", choices=VIEWS, help="watch (default: auto for cameras and streams, none for files)")
@@ -208,13 +208,7 @@ def _print_summary(console: Console, summary: RunSummary, as_json: bool, extra: 
         highlight=False,
         soft_wrap=True,
     )
-    if summary.camera.assumed:
-        console.print(
-            f"camera assumed: {summary.camera.fov_deg:.0f}° over the longer side, which sets how far away people are; "
-            "give --fov or --intrinsics if you know it",
-            highlight=False,
-            soft_wrap=True,
-        )
+    console.print(summary.camera.described, highlight=False, soft_wrap=True)
     for path in (summary.recording, summary.overlay):
         if path:
             console.print(f"wrote {path}", highlight=False, soft_wrap=True)

@@ -92,7 +92,7 @@ def run_file(
     with ExitStack() as stack:
         video = stack.enter_context(open_footage(source, settings.image_fps))
         info = video.info
-        camera = settings.camera(info.width, info.height)
+        camera = settings.camera(info.width, info.height, info.lens)
         runner, hypotheses = open_runner(settings)
         stack.callback(runner.close)
         check_conversion(runner, conversion.name)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from posepipe.camera import DEFAULT_FOV_DEG, Intrinsics, from_file, from_fov
+from posepipe.camera import DEFAULT_FOV_DEG, Intrinsics, from_fov
 from posepipe.errors import UsageError
+from posepipe.intrinsics_file import from_file
 from posepipe.lifters.catalogue import DEFAULT
 from posepipe.pipeline.aggregate import AGGREGATES
 from posepipe.pipeline.refine.stature import check_height
+from posepipe.pipeline.source.lens import Lens
 from posepipe.trt_build.runners.load import BACKENDS
 
 DETECTORS = ("blazepose",)
@@ -62,10 +64,12 @@ class RunSettings:
         """What outputs say: the catalogue name, or the file name of a graph that was given by path."""
         return Path(self.lifter).name if self.lifter.endswith((".onnx", ".engine")) else self.lifter
 
-    def camera(self, width: int, height: int) -> Intrinsics:
-        """The intrinsics for a source of this size: given, or assumed."""
+    def camera(self, width: int, height: int, lens: Lens | None = None) -> Intrinsics:
+        """The intrinsics for a source of this size: given, else what the source itself tells (lens), else assumed."""
         if self.intrinsics is not None:
             return from_file(self.intrinsics, width, height)
         if self.fov_deg is not None:
             return from_fov(width, height, self.fov_deg, assumed=False)
+        if lens is not None:
+            return lens.camera(width, height)
         return from_fov(width, height, DEFAULT_FOV_DEG)

@@ -1,4 +1,5 @@
-"""The pinhole camera: intrinsics given or assumed, projection, and the rotation that centres a person.
+"""The pinhole camera and its lens: intrinsics and where they come from, projection, and the rotation that centres a
+person.
 
 Camera frame: x right, y down, z forward, metres. Pixel (0, 0) is the top-left corner of the image; pixel centres lie
 at half-integers, so the principal point of an ideal camera is (width/2, height/2).
@@ -9,19 +10,24 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from posepipe.errors import InputError, UsageError
+from posepipe.distortion import distort, undistort
+from posepipe.errors import UsageError
 
 DEFAULT_FOV_DEG = 60.0
+GIVEN, FROM_FILE, ASSUMED = "given", "from the file", "assumed"
 
 
 @dataclass(frozen=True)
 class Intrinsics:
-    """Pinhole intrinsics in pixels for an image of width x height. assumed: nobody measured them."""
+    """Pinhole intrinsics in pixels for an image of width x height.
+
+    assumed: nobody measured them. origin: GIVEN (by the user), FROM_FILE (the video's or picture's own metadata) or
+    ASSUMED. distortion: coefficients of lens_model (see posepipe.distortion); none for an ideal lens. note: for people,
+    how the numbers came about."""
 
     fx: float
     fy: float
@@ -30,6 +36,14 @@ class Intrinsics:
     width: int
     height: int
     assumed: bool = True
+    origin: str = ""
+    distortion: tuple[float, ...] = ()
+    lens_model: str = "opencv"
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.origin:
+            object.__setattr__(self, "origin", ASSUMED if self.assumed else GIVEN)
 
     @property
     def matrix(self) -> NDArray[np.float64]:
@@ -41,6 +55,17 @@ class Intrinsics:
         """Field of view over the longer image side, degrees: what `from_fov` takes."""
         side, focal = (self.width, self.fx) if self.width >= self.height else (self.height, self.fy)
         return math.degrees(2 * math.atan(0.5 * side / focal))
+
+    @property
+    def described(self) -> str:
+        """One line for people: the field of view, where it is from, and what to do if it was only assumed."""
+        bent = ", with distortion" if any(self.distortion) else ""
+        line = f"camera {self.origin}: {self.fov_deg:.0f}° over the longer side{bent}"
+        if self.note:
+            line += f" ({self.note})"
+        if self.assumed:
+            line += ", which sets how far away people are; give --fov or --intrinsics if you know it"
+        return line
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), sort_keys=True)
@@ -55,42 +80,24 @@ def from_fov(width: int, height: int, fov_deg: float = DEFAULT_FOV_DEG, assumed:
     return Intrinsics(focal, focal, width / 2, height / 2, width, height, assumed)
 
 
-def from_file(path: Path, width: int, height: int) -> Intrinsics:
-    """Read {"fx","fy","cx","cy"[,"width","height"]} from JSON; rescales when it was calibrated at another resolution.
-
-    Raises InputError when the file is missing, not JSON, or lacks a key."""
-    try:
-        data = json.loads(Path(path).read_text())
-        values = {k: float(data[k]) for k in ("fx", "fy", "cx", "cy")}
-        at_width, at_height = float(data.get("width", width)), float(data.get("height", height))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(
-            f"Cannot read intrinsics from {path} ({error}).",
-            'It must be JSON like {"fx": 1000, "fy": 1000, "cx": 640, "cy": 360, "width": 1280, "height": 720}.',
-        ) from None
-    if (
-        not all(math.isfinite(v) for v in (*values.values(), at_width, at_height))
-        or min(values["fx"], values["fy"], at_width, at_height) <= 0
-    ):
-        raise InputError(f"Intrinsics in {path} must be finite, with positive focal lengths and size.")
-    sx, sy = width / at_width, height / at_height
-    return Intrinsics(
-        values["fx"] * sx, values["fy"] * sy, values["cx"] * sx, values["cy"] * sy, width, height, assumed=False
-    )
-
-
 def project(points: NDArray, camera: Intrinsics) -> NDArray:
     """(..., 3) metres in the camera frame -> (..., 2) pixels. Points at or behind the camera give non-finite pixels."""
     points = points.astype(np.result_type(points, np.float32), copy=False)
     z = np.where(points[..., 2:] > 0, points[..., 2:], np.nan)
     xy = points[..., :2] / z
+    if any(camera.distortion):
+        xy = distort(xy, camera.distortion, camera.lens_model).astype(xy.dtype)
     return xy * np.array([camera.fx, camera.fy], xy.dtype) + np.array([camera.cx, camera.cy], xy.dtype)
 
 
 def rays(pixels: NDArray, camera: Intrinsics) -> NDArray:
-    """(..., 2) pixels -> (..., 2) coordinates on the plane z = 1 of the camera frame."""
+    """(..., 2) pixels -> (..., 2) coordinates on the plane z = 1 of the camera frame, with the lens's distortion taken
+    out; NaN where the lens has no ray."""
     pixels = pixels.astype(np.result_type(pixels, np.float32), copy=False)  # whole numbers would cut the centre off
-    return (pixels - np.array([camera.cx, camera.cy], pixels.dtype)) / np.array([camera.fx, camera.fy], pixels.dtype)
+    xy = (pixels - np.array([camera.cx, camera.cy], pixels.dtype)) / np.array([camera.fx, camera.fy], pixels.dtype)
+    if any(camera.distortion):
+        xy = undistort(xy, camera.distortion, camera.lens_model).astype(xy.dtype)
+    return np.asarray(xy)
 
 
 def look_at(direction: NDArray) -> NDArray:

@@ -116,7 +116,8 @@ class _Session:
         make_lifter: Callable[[RunSettings, Intrinsics, str, bool], Lifter],
     ) -> None:
         info, watch, every = self._source.info, self._watch, self._options.every
-        camera = self._settings.camera(info.width, info.height)
+        camera = self._settings.camera(info.width, info.height, info.lens)
+        self._say(camera.described)
         ready = (threading.Event(), threading.Event())
         limit = self._settings.max_frames if every else None
         if self._options.record:

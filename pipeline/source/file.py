@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from posepipe.errors import InputError
 from posepipe.hashing import file_sha256
+from posepipe.pipeline.source.lens import Lens, lens_of
 from posepipe.types import Frame
 
 _FALLBACK_FPS = 25.0  # what FFmpeg assumes for containers that say nothing
@@ -33,7 +34,8 @@ class VideoInfo:
     """What is known before decoding. width, height: of the frames as delivered (upright, square pixels). fps: average
     over the file. frames: as the container says, or estimated from the duration, None where there is neither.
     duration: seconds, None if unknown. rotation: clockwise degrees (0, 90, 180, 270) by which the stored pictures are
-    turned; mirrored: whether they are then flipped left to right. sha256: of the file's bytes, in hex."""
+    turned; mirrored: whether they are then flipped left to right. sha256: of the file's bytes, in hex. lens: what the
+    file tells of it, None for most files."""
 
     width: int
     height: int
@@ -44,6 +46,7 @@ class VideoInfo:
     rotation: int
     mirrored: bool
     sha256: str
+    lens: Lens | None = None
 
 
 @dataclass(frozen=True)
@@ -119,7 +122,7 @@ class VideoFile:
             self._size: tuple[int, int] | None = None
             height, width = self._upright(first).shape[:2]
             self._size = (width, height)
-            self.info = self._describe(width, height)
+            self.info = self._describe(first, width, height)
             self._last_pts: float | None = None
         except BaseException:
             self._container.close()
@@ -187,8 +190,9 @@ class VideoFile:
             image = fit_picture(image, *self._size)
         return np.ascontiguousarray(image)
 
-    def _describe(self, width: int, height: int) -> VideoInfo:
+    def _describe(self, first: VideoFrame, width: int, height: int) -> VideoInfo:
         stream = self._stream
+        tags = {**self._container.metadata, **stream.metadata, **getattr(first, "metadata", {})}
         fps = float(stream.average_rate or stream.guessed_rate or _FALLBACK_FPS)
         duration = None
         if stream.duration and stream.time_base:
@@ -206,6 +210,7 @@ class VideoFile:
             self._orientation.rotation,
             self._orientation.mirrored,
             file_sha256(self.path),
+            lens_of(tags, width, height),
         )
 
 
@@ -246,7 +251,11 @@ def _video_stream(path: Path, container: av.container.InputContainer) -> VideoSt
 
 def _orientation(picture: VideoFrame) -> _Orientation:
     """From the container's display matrix (ISO 14496-12, §6.2.2): stored (x, y) is shown at (a x + c y, b x + d y)."""
-    data: Any = picture.side_data.get("DISPLAYMATRIX")
+    try:
+        data: Any = picture.side_data.get("DISPLAYMATRIX")
+    except ValueError:  # PyAV 18.1 does not know FFmpeg 8's EXIF side data, and then shows none at all; turns are left
+        turned = -round(picture.rotation / 90) % 4
+        return _Orientation(turned % 2 == 1, flip_x=turned in (1, 2), flip_y=turned in (2, 3))
     if data is None:
         return _Orientation()
     a, b, _, c, d = np.frombuffer(data, np.int32)[:5]

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+from posepipe.pipeline.source.lens import Lens
 from posepipe.types import Frame
 
 _HOLD_SECONDS = 0.02
@@ -17,7 +18,8 @@ _HOLD_SECONDS = 0.02
 class SourceInfo:
     """name: for people, without credentials. identity: what noise is keyed by (the bytes' hash, or the name).
 
-    width, height: of the frames. fps: nominal. sha256: of a file's bytes in hex, "" where there is no file."""
+    width, height: of the frames. fps: nominal. sha256: of a file's bytes in hex, "" where there is no file. lens: what
+    a file tells of it."""
 
     name: str
     identity: str
@@ -25,6 +27,7 @@ class SourceInfo:
     height: int
     fps: float
     sha256: str = ""
+    lens: Lens | None = None
 
 
 @dataclass(frozen=True)

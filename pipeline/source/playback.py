@@ -25,7 +25,9 @@ class Playback:
         self._slipped = 0.0
         self._video = open_footage(path, image_fps)
         known = self._video.info
-        self.info = SourceInfo(name_of(Path(path)), known.sha256, known.width, known.height, known.fps, known.sha256)
+        self.info = SourceInfo(
+            name_of(Path(path)), known.sha256, known.width, known.height, known.fps, known.sha256, known.lens
+        )
 
     @property
     def counts(self) -> SourceCounts:

@@ -49,3 +49,22 @@ def test_twice_the_focal_length_means_twice_the_distance():
     pixels = project(joints + root, CAMERA)
     longer = from_fov(1280, 720, 2 * np.degrees(np.arctan(np.tan(np.radians(30)) / 2)))
     assert fit_root(joints, pixels, np.ones(17), longer)[2] == pytest.approx(16.0, rel=0.02)
+
+
+def test_a_bent_lens_that_is_known_costs_nothing():
+    """The actor through a lens of 35 px distortion: the same place and the same person as without it."""
+    from dataclasses import replace
+
+    from posepipe.lifters.space import to_person
+    from posepipe.pipeline.source.actor import ActorScene, ActorSource
+
+    source = ActorSource(ActorScene("walk", 1, 10, 1280, 720, 75, 30, 10, distance=2.6))
+    bent = replace(source.intrinsics, distortion=(-0.28, 0.09, 0.001, -0.0005, -0.01))
+    joints = np.stack([source.truth(i).joints_camera for i in range(10)])
+    plain, seen, sure = project(joints, source.intrinsics), project(joints, bent), np.ones((10, 17))
+    assert np.abs(seen - plain).max() > 10
+    relative = joints - joints[:, :1]
+    np.testing.assert_allclose(fit_root(relative, seen, sure, bent), joints[:, 0], atol=1e-4)
+    assert np.abs(fit_root(relative, seen, sure, source.intrinsics) - joints[:, 0]).max() > 0.02
+    known, ideal = to_person(seen, sure, bent), to_person(plain, sure, source.intrinsics)
+    np.testing.assert_allclose(known.keypoints, ideal.keypoints, atol=1e-5)

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from posepipe.camera import Intrinsics, from_file, from_fov, look_at, project, rays
+from posepipe.camera import Intrinsics, from_fov, look_at, project, rays
 from posepipe.errors import InputError, UsageError
+from posepipe.intrinsics_file import from_file
 
 cameras = st.builds(
     Intrinsics,
