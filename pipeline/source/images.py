@@ -14,11 +14,12 @@ from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from posepipe.errors import InputError
 from posepipe.hashing import file_sha256
 from posepipe.pipeline.source.file import DecodeCounts, VideoInfo, fit_picture
+from posepipe.pipeline.source.lens import lens_of
 from posepipe.types import Frame
 
 IMAGE_SUFFIXES = frozenset(
@@ -93,7 +94,8 @@ class ImageSequence:
         except OSError as error:
             raise InputError(f"Cannot read {error.filename} ({error.strerror}).", "Check its permissions.") from None
         codec = self._images[0].suffix[1:].lower()
-        self.info = VideoInfo(width, height, fps, len(self._images), duration, codec, 0, False, digest)
+        lens = lens_of(exif_tags(self._images[self._first[0]]), width, height)
+        self.info = VideoInfo(width, height, fps, len(self._images), duration, codec, 0, False, digest, lens)
 
     def __enter__(self) -> ImageSequence:
         return self
@@ -131,6 +133,16 @@ class ImageSequence:
                 self._bad += 1
             else:
                 yield position, image
+
+
+def exif_tags(path: Path) -> dict[str, str]:
+    """What an image says of how it was taken, by EXIF's names; empty where it says nothing."""
+    try:
+        with Image.open(path) as opened:
+            tags = opened.getexif().get_ifd(ExifTags.IFD.Exif)
+            return {ExifTags.TAGS.get(code, str(code)): str(value) for code, value in tags.items()}
+    except Exception:  # noqa: BLE001 - as in read_image
+        return {}
 
 
 def read_image(path: Path) -> NDArray[np.uint8] | None:

@@ -7,6 +7,7 @@ from PIL import Image
 
 from posepipe.pipeline.settings import RunSettings
 from posepipe.pipeline.source.file import VideoFile
+from posepipe.pipeline.source.images import ImageSequence
 from posepipe.pipeline.source.lens import lens_of
 
 APPLE = "com.apple.quicktime.camera.focal_length.35mm_equivalent"
@@ -74,6 +75,16 @@ def test_exif_without_an_equivalent_but_with_the_sensors_size(tmp_path):
     """22.5 mm across 600 pixels, an APS-C camera with 35 mm: 2 atan(11.25 / 35)."""
     camera = camera_of(picture(tmp_path / "a.jpg", focal=35.0, density=600 / 2.25, unit=3, across=600))
     assert camera.fov_deg == pytest.approx(2 * np.degrees(np.arctan(11.25 / 35)), abs=0.05)
+
+
+def test_a_folder_of_pictures_says_what_its_first_one_says(tmp_path):
+    for i in (1, 2):
+        picture(tmp_path / f"{i}.jpg", focal=35.0, density=600 / 2.25, unit=3, across=600)
+    with ImageSequence(tmp_path) as images:
+        assert images.info.lens.fov_deg == pytest.approx(2 * np.degrees(np.arctan(11.25 / 35)), abs=0.05)
+    Image.new("RGB", (64, 64)).save(tmp_path / "0.png")
+    with ImageSequence(tmp_path) as images:
+        assert images.info.lens is None
 
 
 def test_what_the_user_says_goes_before_what_the_file_says(tmp_path):
