@@ -22,6 +22,7 @@ _EQUIVALENT = (
     "focal_length_35mm",
 )
 _UNIT_MM = {1: 25.4, 2: 25.4, 3: 10.0, 4: 1.0, 5: 0.001}  # EXIF FocalPlaneResolutionUnit; 1 means "none", read as inch
+_SIDES = (("x", "exifimagewidth"), ("y", "exifimageheight"))
 _FOV = (5.0, 170.0)
 
 
@@ -56,11 +57,12 @@ def lens_of(metadata: Mapping[str, str], width: int, height: int) -> Lens | None
             if found:
                 return found
     real, density = _number(tags.get("focallength")), _number(tags.get("focalplanexresolution"))
-    across = _number(tags.get("pixelxdimension"))  # of the sensor's own x, whichever way up the picture is shown
+    # of the sensor's own x, whichever way up the picture is shown; Pillow calls it ExifImageWidth
+    across, along = (_number(tags.get(f"pixel{c}dimension") or tags.get(name)) for c, name in _SIDES)
     unit = _UNIT_MM.get(int(_number(tags.get("focalplaneresolutionunit")) or 2))
     if real > 0 and density > 0 and across > 0 and unit:
         # FocalPlaneXResolution counts the pixels of the picture as it was stored, PixelXDimension of them across
-        stored_longer = max(across, _number(tags.get("pixelydimension")))
+        stored_longer = max(across, along)
         return _checked(real * density / unit / stored_longer, f"{real:g} mm, {across / density * unit:.1f} mm sensor")
     return None
 
