@@ -52,7 +52,7 @@ def _print(inspection: object) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from posepipe.pipeline.inspect_video import EXCHANGED, PLAUSIBLE, UNCLEAR, Inspection
+    from posepipe.pipeline.inspect_video import EXCHANGED, PLAUSIBLE, UNCLEAR, Inspection, verdict
     from posepipe.skeleton import H36M_17
 
     assert isinstance(inspection, Inspection)
@@ -72,3 +72,4 @@ def _print(inspection: object) -> None:
     console.print(table)
     counts = ", ".join(f"{inspection.count(s)} {s}" for s in (PLAUSIBLE, EXCHANGED, UNCLEAR))
     console.print(f"left and right (by the way the face and the feet point): {counts}", highlight=False, soft_wrap=True)
+    console.print(verdict(inspection)[1], highlight=False, soft_wrap=True)

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from posepipe.pipeline.inspect_video import EXCHANGED, Inspection, Sample
+from posepipe.pipeline.inspect_video import EXCHANGED, PLAUSIBLE, Inspection, Sample, verdict
 from posepipe.pipeline.render.legend import clock
 from posepipe.pipeline.render.overlay2d import draw_pose2d, visible_joints
 from posepipe.pipeline.render.palette import BACKGROUND_TOP, LEFT, RIGHT, SIDES, TEXT, TEXT_QUIET, Colour, side
@@ -23,6 +23,8 @@ _NAMES = 88  # pixels on either side of a tile for the names
 _TITLE, _CAPTION, _GAP = 46, 30, 8
 _LINE = 15  # pixels between names
 _WARNING: Colour = (255, 205, 70)
+_GOOD: Colour = (120, 220, 150)
+_FRAME = 6  # pixels of the border around a tile whose sides look exchanged
 _DOUBTFUL = 0.5
 
 
@@ -47,6 +49,9 @@ def draw_sheet(inspection: Inspection) -> NDArray[np.uint8]:
         row, column = divmod(number, columns)
         y, x = _TITLE + row * (TILE_HEIGHT + _CAPTION + _GAP), _GAP + column * (TILE_WIDTH + _GAP)
         sheet[y + _CAPTION : y + _CAPTION + TILE_HEIGHT, x : x + TILE_WIDTH] = draw_tile(sample)
+        if sample.sides == EXCHANGED:
+            corner = x + TILE_WIDTH - 1, y + _CAPTION + TILE_HEIGHT - 1
+            cv2.rectangle(sheet, (x, y + _CAPTION), corner, _WARNING, _FRAME)
         text, colour = _caption(sample)
         draw_text(sheet, text, (x + 2, y + 21), 11, colour)
     return sheet
@@ -57,7 +62,13 @@ def _title(sheet: NDArray[np.uint8], inspection: Inspection) -> None:
     for text, colour in (("the person's left", LEFT), ("the person's right", RIGHT)):
         cv2.line(sheet, (round(x), 22), (round(x) + 20, 22), colour, 5, cv2.LINE_AA)
         x += 28 + draw_text(sheet, text, (x + 26, 27), 12, colour) + 14
+    sides, said = verdict(inspection)
+    colour = _GOOD if sides == PLAUSIBLE else _WARNING
     title = f"{inspection.source.name}   {inspection.detector}, {inspection.conversion}"
+    if x + text_width(said, 12) + 12 > sheet.shape[1]:  # a sheet of one tile: the verdict is what is asked for
+        draw_text(sheet, said, (_GAP + 2.0, 43), 10, colour)
+        return
+    x += draw_text(sheet, said, (x + 6, 27), 12, colour) + 24
     if x + text_width(title, 12) < sheet.shape[1]:
         draw_text(sheet, title, (x + 6, 27), 12, TEXT)
 

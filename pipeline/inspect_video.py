@@ -52,6 +52,19 @@ class Inspection:
         return sum(s.pose is not None and s.sides == sides for s in self.samples)
 
 
+def verdict(inspection: Inspection) -> tuple[str, str]:
+    """PLAUSIBLE, EXCHANGED or UNCLEAR for all samples together, and a line that says so. One exchanged sample is enough
+    to be told: a conversion is wrong always or never, a detector now and then."""
+    found = inspection.found
+    wrong, right = inspection.count(EXCHANGED), inspection.count(PLAUSIBLE)
+    if wrong:
+        who = "the conversion" if wrong > right else "the detector, in those frames"
+        return EXCHANGED, f"LEFT AND RIGHT LOOK EXCHANGED in {wrong} of {found}: suspect {who}"
+    if right:
+        return PLAUSIBLE, f"left and right plausible in {right} of {found}"
+    return UNCLEAR, "nobody found" if not found else "left and right: look for yourself"
+
+
 def inspect_video(source: Path, count: int, conversion: Conversion = BLAZEPOSE33_H36M17) -> Inspection:
     """Sample, detect and convert. Raises InputError for a source that cannot be read."""
     samples = []

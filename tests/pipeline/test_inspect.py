@@ -13,7 +13,7 @@ import pytest
 from posepipe.__main__ import main
 from posepipe.conversion import BLAZEPOSE33_H36M17
 from posepipe.pipeline.film import film
-from posepipe.pipeline.inspect_sheet import draw_sheet, draw_tile
+from posepipe.pipeline.inspect_sheet import TILE_HEIGHT, TILE_WIDTH, draw_sheet, draw_tile
 from posepipe.pipeline.inspect_video import (
     EXCHANGED,
     PLAUSIBLE,
@@ -23,6 +23,7 @@ from posepipe.pipeline.inspect_video import (
     inspect_video,
     judge_sides,
     sample_frames,
+    verdict,
 )
 from posepipe.pipeline.render.palette import LEFT, RIGHT
 from posepipe.pipeline.sink.video import VideoWriter
@@ -112,8 +113,24 @@ def test_the_actor(actor_film: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
 def test_a_swapped_conversion_is_flagged(actor_film: Path) -> None:
     inspection = inspect_video(actor_film, 2, SWAPPED)
     assert inspection.count(EXCHANGED) == 2
+    assert verdict(inspection) == (EXCHANGED, "LEFT AND RIGHT LOOK EXCHANGED in 2 of 2: suspect the conversion")
     plain = replace(inspection, samples=tuple(replace(s, sides=PLAUSIBLE) for s in inspection.samples))
-    assert (draw_sheet(inspection) != draw_sheet(plain)).any()
+    assert verdict(plain) == (PLAUSIBLE, "left and right plausible in 2 of 2")
+
+    def yellow(sheet: np.ndarray) -> int:
+        return int((np.abs(sheet.astype(int) - (255, 205, 70)) < 12).all(-1).sum())
+
+    around_two_tiles = 2 * 2 * (TILE_WIDTH + TILE_HEIGHT) * 3
+    assert yellow(draw_sheet(inspection)) > around_two_tiles > 10 * yellow(draw_sheet(plain))
+
+
+def test_one_exchanged_sample_is_told_and_suspects_the_detector() -> None:
+    frame = Frame(0, 0.0, np.zeros((8, 8, 3), np.uint8))
+    pose = Pose2D(np.full((17, 2), 4.0, np.float32), np.ones(17, np.float32), H36M_17.name)
+    samples = [Sample(frame, pose, PLAUSIBLE)] * 5 + [Sample(frame, pose, EXCHANGED), Sample(frame, None, UNCLEAR)]
+    inspection = Inspection(Path("x"), "d", "c", tuple(samples), np.ones(17))
+    assert verdict(inspection)[1] == "LEFT AND RIGHT LOOK EXCHANGED in 1 of 6: suspect the detector, in those frames"
+    assert verdict(replace(inspection, samples=tuple(samples[-1:])))[1] == "nobody found"
 
 
 def test_names_and_colours_are_on_their_sides() -> None:
