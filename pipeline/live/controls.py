@@ -30,7 +30,8 @@ class Controls:
 
 @dataclass(frozen=True)
 class Choices:
-    """What the keys can choose from. lifters: names with weights. drawn: how many hypotheses the last frame had.
+    """What the keys can choose from. lifters: names with weights. drawn: how many hypotheses the last frame had,
+    0 before the first one.
 
     fixed: the lifter in use always gives that many. busy: it is not (yet) the one that was asked for."""
 
@@ -68,6 +69,8 @@ def press(controls: Controls, key: str, choices: Choices) -> Controls:
 def _number(c: Controls, step: int, choices: Choices) -> Controls:
     if c.recording:
         return replace(c, note="stop recording (r) to change the number of hypotheses")
+    if not choices.drawn:
+        return replace(c, note="still loading")
     if choices.fixed:
         return replace(c, note=f"{c.lifter} always gives {choices.drawn}")
     more, fewer = [n for n in _LADDER if n > choices.drawn], [n for n in _LADDER if n < choices.drawn]

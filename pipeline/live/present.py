@@ -124,7 +124,7 @@ class Presenter:
         made = self.last.made if self.last else None
         settled = made is not None and made.settings.lifter == self.controls.lifter
         settled = settled and (made.fixed or self.controls.hypotheses in (None, made.hypotheses))  # type: ignore[union-attr]
-        choices = Choices(self._desk.lifters, made.hypotheses if made else 1, bool(made and made.fixed), not settled)
+        choices = Choices(self._desk.lifters, made.hypotheses if made else 0, bool(made and made.fixed), not settled)
         before, after = self.controls, press(self.controls, key, choices)
         self._desk.watch.gate.paused = after.paused
         if after.recording != before.recording:
@@ -160,5 +160,8 @@ class Presenter:
         desk = self._desk
         self._stages = desk.watch.times.since_last()
         counts = desk.watch.counters.now
+        if not counts.captured:
+            desk.say(f"{time.monotonic() - self._began:5.0f} s  loading, or waiting for the first picture")
+            return
         self._fps = self._rate.update(counts.processed)
         desk.say(counter_line(time.monotonic() - self._began, self._fps, counts, desk.source.counts, self._stages))

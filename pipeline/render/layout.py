@@ -73,7 +73,7 @@ def _draw_frame(
         inner = (width, height)  # a pixel or two of stretch rather than a dark line along the edge
     small = _resize(frame, *inner)
     for track in tracks:
-        draw_pose2d(small, track.pose2d, f"#{track.id}", scale)
+        draw_pose2d(small, track.pose2d, f"#{track.id}" if len(tracks) > 1 else "", scale)
     if inner != (width, height):
         panel = np.full((height, width, 3), BACKGROUND_BOTTOM, np.uint8)
         x, y = (width - inner[0]) // 2, (height - inner[1]) // 2

@@ -19,6 +19,7 @@ from posepipe.types import Frame
 _WANTED = (1280, 720, 30.0)
 _RETRY_SECONDS = 1.0
 _GIVE_UP_SECONDS = 60.0
+_BUSY_SECONDS = 10.0  # for another program to let go of a camera that is there
 
 
 class Webcam:
@@ -27,19 +28,24 @@ class Webcam:
 
     Frames are stamped when they come out of the driver: exposure and USB transfer are not in their age.
     A camera that stops giving pictures is opened again every second, for a minute; then it is an InputError.
-    Raises InputError when there is none, it is busy, or may not be opened. opener: makes the cv2.VideoCapture."""
+    Raises InputError when there is none, it may not be opened, or stays busy for `busy_patience` seconds, in which it
+    is tried every second; say gets a line when that begins. opener: makes the cv2.VideoCapture."""
 
     live = True
 
-    def __init__(self, device: str, opener: Callable[[str], Any] | None = None, patience: float = _GIVE_UP_SECONDS):
+    def __init__(
+        self,
+        device: str,
+        opener: Callable[[str], Any] | None = None,
+        patience: float = _GIVE_UP_SECONDS,
+        busy_patience: float = _BUSY_SECONDS,
+        say: Callable[[str], None] = lambda line: print(line, file=sys.stderr, flush=True),
+    ) -> None:
         self._device, self._opener, self._patience = device, opener or _open, patience
         self.trouble = ""
         self._reconnects = 0
         self._capture = self._opener(device)
-        picture = self._read()
-        if picture is None:
-            self._capture.release()
-            raise InputError(*_why_not(device))
+        picture = self._first(busy_patience, say)
         fps = float(self._capture.get(cv2.CAP_PROP_FPS) or 0)
         name = f"webcam {device}"
         self.info = SourceInfo(name, name, picture.shape[1], picture.shape[0], fps if 1 <= fps <= 240 else _WANTED[2])
@@ -66,6 +72,21 @@ class Webcam:
 
     def close(self) -> None:
         self._capture.release()
+
+    def _first(self, patience: float, say: Callable[[str], None]) -> Any:
+        """The first picture, as soon as nobody else uses the camera."""
+        until, told = time.monotonic() + patience, False
+        while (picture := self._read()) is None:
+            self._capture.release()
+            reason, fix = _why_not(self._device)
+            if time.monotonic() + _RETRY_SECONDS > until or not _usable(self._device):
+                raise InputError(reason, fix)
+            if not told:
+                say(f"{reason} {fix} Trying again for {patience:.0f} s.")
+                told = True
+            time.sleep(_RETRY_SECONDS)
+            self._capture = self._opener(self._device)
+        return picture
 
     def _read(self) -> Any:
         if not self._capture.isOpened():
@@ -109,6 +130,12 @@ def _open(device: str) -> Any:
 
 def _path(device: str) -> Path:
     return Path(f"/dev/video{device}") if device.isdigit() else Path(device)
+
+
+def _usable(device: str) -> bool:
+    """Whether the camera is there and ours to open, so that what is wrong with it may pass."""
+    path = _path(device)
+    return not sys.platform.startswith("linux") or (path.exists() and os.access(path, os.R_OK | os.W_OK))
 
 
 def _why_not(device: str) -> tuple[str, str]:

@@ -77,12 +77,31 @@ def test_busy_camera_and_one_without_permission(monkeypatch, tmp_path):
     device = tmp_path / "video0"
     device.write_bytes(b"")
     with pytest.raises(InputError, match="another program"):
-        Webcam(str(device), _captures(Capture(0)))
+        Webcam(str(device), _captures(Capture(0)), busy_patience=0)
     with pytest.raises(InputError, match="another program"):
-        Webcam(str(device), _captures(Capture(0, opened=False)))
+        Webcam(str(device), _captures(Capture(0, opened=False)), busy_patience=0)
     monkeypatch.setattr(webcam.os, "access", lambda *a: False)
     with pytest.raises(InputError, match="usermod -aG video"):
         Webcam(str(device), _captures(Capture(0, opened=False)))
+
+
+def test_a_busy_camera_is_said_at_once_and_tried_until_it_is_free(tmp_path):
+    device, said = tmp_path / "video0", []
+    device.write_bytes(b"")
+    start, busy = time.monotonic(), time.process_time()
+    taken = Capture(0)
+    source = Webcam(
+        str(device),
+        _captures(taken, Capture(0, opened=False), Capture(10)),
+        say=lambda line: said.append((time.monotonic() - start, line)),
+    )
+    assert len(_take(source, 3)) == 3
+    assert len(said) == 1
+    assert said[0][0] < 1.0
+    assert "another program" in said[0][1]
+    assert taken.released
+    assert time.monotonic() - start >= 1.9
+    assert time.process_time() - busy < 0.3
 
 
 def test_unplugged_and_plugged_in_again(fakes):
