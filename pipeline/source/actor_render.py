@@ -14,10 +14,12 @@ from posepipe.pipeline.source.actor_stage import LIGHT, View, cast_shadow
 AMBIENT, LAMP, HEADLIGHT, SKY = 0.36, 0.46, 0.32, 0.10
 
 
-def picture(parts: list[Capsule], view: View, background: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """(h, w, 3) uint8 RGB: the capsules (world frame) before the background, which is not changed."""
+def picture(parts: list[Capsule], view: View, background: NDArray[np.uint8], shadow: bool = True) -> NDArray[np.uint8]:
+    """(h, w, 3) uint8 RGB: the capsules (world frame) before the background, which is not changed. shadow: the parts
+    are one person, who casts one."""
     image = background.copy()
-    cast_shadow(image, view, parts)
+    if shadow:
+        cast_shadow(image, view, parts)
     buffers = cast(parts, view)
     if buffers is None:
         return image
