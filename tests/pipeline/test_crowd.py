@@ -97,7 +97,7 @@ def crossing(count: int) -> tuple[Member, ...]:
     motions = ("turn", "wave", "crossed")
 
     def line(i: int):
-        start, speed = -2.4 + 4.8 * (i * STRIDE.get(count, 1)) % count / max(count - 1, 1), (1.1 if i % 2 else -0.9)
+        start, speed = -2.4 + 4.8 * (i * STRIDE.get(count, 1) % count) / max(count - 1, 1), (1.1 if i % 2 else -0.9)
         if start * speed > 0:
             speed = -speed
         return lambda t: (start + speed * t, -2.0 + 0.55 * i)
