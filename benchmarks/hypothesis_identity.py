@@ -1,11 +1,12 @@
 """Does hypothesis k at t + 1 go on where k was at t? Mean joint jump between frames, of the fan and of the aggregate.
 
-    python benchmarks/hypothesis_identity.py [--lifter mdn] [--frames 120] [--fps 30]
+    python benchmarks/hypothesis_identity.py [--lifter mdn] [--frames 120] [--fps 30] [--write]
 
 The rendered actor, standing still before a camera with sensor noise (3 grey levels) and walking, as BlazePose sees it.
 Noise is drawn anew for every frame, held and refreshed slowly, or held for ever. Jitter: mean length of the second
 difference of the error against the exact joints. Spread: mean distance of the hypotheses from their mean, of which
-held noise has had fewer looks by the end. All in millimetres, per frame.
+held noise has had fewer looks by the end. All in millimetres, per frame. --write puts the tables into
+docs/metric_world.md.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import argparse
 from collections.abc import Sequence
 
 import numpy as np
+from doc_table import put
 from numpy.typing import NDArray
 
 from posepipe.conversion import BLAZEPOSE33_H36M17
@@ -75,15 +77,22 @@ def main() -> None:
     parser.add_argument("--lifter", default="mdn")
     parser.add_argument("--frames", type=int, default=120)
     parser.add_argument("--fps", type=float, default=30.0)
+    parser.add_argument("--write", action="store_true")
     args = parser.parse_args()
+    lines: list[str] = []
+
+    def tell(line: str) -> None:
+        print(line, flush=True)
+        lines.append(line)
+
     runner, hypotheses = open_runner(RunSettings(lifter=args.lifter))
-    print(f"{args.lifter}, {hypotheses} hypotheses, {args.frames} frames at {args.fps:g} fps, mm")
+    tell(f"{args.lifter}, {hypotheses} hypotheses, {args.frames} frames at {args.fps:g} fps, mm")
     columns = "fan jump | aggregate jump | smoothed | jitter raw | smoothed | MPJPE raw | smoothed | spread"
     for still in (True, False):
         source = ActorSource(ActorScene("walk", args.frames / args.fps, args.fps, fov_deg=55, yaw_deg=20))
         seen, truth = detections(source, args.frames, still)
         name = "still" if still else f"walking (the truth moves {length(np.diff(truth, axis=0)):.1f} mm a frame)"
-        print(f"\n| {name} | {columns} |\n|---|{'---:|' * 8}")
+        tell(f"\n| {name} | {columns} |\n|---|{'---:|' * 8}")
         for way, refresh in WAYS:
             how = Lifting(
                 runner,
@@ -94,8 +103,10 @@ def main() -> None:
                 hypotheses,
                 noise_refresh=refresh,
             )
-            print(f"| {way} | " + " | ".join(f"{v:.1f}" for v in row(follow(seen, how), truth)) + " |", flush=True)
+            tell(f"| {way} | " + " | ".join(f"{v:.1f}" for v in row(follow(seen, how), truth)) + " |")
     runner.close()
+    if args.write:
+        put("metric_world.md", "hypothesis_identity.py", "\n".join(lines))
 
 
 if __name__ == "__main__":

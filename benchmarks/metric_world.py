@@ -1,12 +1,13 @@
 """How right the metric world is: place, size, ground and aggregate of the rendered actor, whose truth is exact.
 
-    python benchmarks/metric_world.py [--lifter mdn] [--seconds 5]
+    python benchmarks/metric_world.py [--lifter mdn] [--seconds 5] [--write]
 
-Five motions before each of three cameras, as BlazePose sees them. Root: distance from the exact hip, in % of its
-distance from the camera, with the camera known and with the default field of view in its place. Height: the factor by
-which `--height 1.72` would scale the actor (who is 1.72 m tall). Ground: angle between its up and the exact one,
-degrees, and the median height of the exact lower sole above it, cm. Aggregates: MPJPE in mm; j-agg and p-agg choose by
-reprojection with the estimated root and the known camera, "true root" with the exact one, as the papers do.
+Five motions before each of five cameras, as BlazePose sees them. --write puts the tables into docs/metric_world.md.
+Root: distance from the exact hip, in % of its distance from the camera, with the camera known and with the default
+field of view in its place. Height: the factor by which `--height 1.72` would scale the actor (who is 1.72 m tall).
+Ground: angle between its up and the exact one, degrees, and the median height of the exact lower sole above it, cm.
+Aggregates: MPJPE in mm; j-agg and p-agg choose by reprojection with the estimated root and the known camera, "true
+root" with the exact one, as the papers do.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 
 import numpy as np
+from doc_table import put
 from numpy.typing import NDArray
 
 from posepipe.camera import Intrinsics, from_fov, project
@@ -34,6 +36,8 @@ CAMERAS = {
     "55°, pitch 5°": {"fov_deg": 55.0, "pitch_deg": 5.0, "width": 720, "height": 720},
     "70°, pitch 15°": {"fov_deg": 70.0, "pitch_deg": 15.0, "width": 960, "height": 540},
     "40°, pitch 2°": {"fov_deg": 40.0, "pitch_deg": 2.0, "width": 640, "height": 640},
+    "60°, pitch 35°": {"fov_deg": 60.0, "pitch_deg": 35.0, "width": 640, "height": 640},
+    "60°, from below, -8°": {"fov_deg": 60.0, "pitch_deg": -8.0, "width": 640, "height": 640},
 }
 SIDES = {"walk": 20.0, "wave": -25.0, "squat": 40.0, "turn": 0.0, "crossed": 15.0}
 ANKLES, SOLE = [3, 6], 0.08
@@ -86,11 +90,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--lifter", default="mdn")
     parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--write", action="store_true")
     args = parser.parse_args()
+    lines: list[str] = []
+
+    def tell(line: str) -> None:
+        print(line, flush=True)
+        lines.append(line)
+
     runner, hypotheses = open_runner(RunSettings(lifter=args.lifter))
-    print(f"{args.lifter}, {hypotheses} hypotheses, {args.seconds:g} s of {', '.join(MOTIONS)} for each camera\n")
-    print("| camera | root known % | smoothed | root assumed 60° % | height factor | ground ° | sole cm |")
-    print("|---|---:|---:|---:|---:|---:|---:|")
+    tell(f"{args.lifter}, {hypotheses} hypotheses, {args.seconds:g} s of {', '.join(MOTIONS)} for each camera\n")
+    tell("| camera | root known % | smoothed | root assumed 60° % | height factor | ground ° | sole cm |")
+    tell("|---|---:|---:|---:|---:|---:|---:|")
     compared: dict[str, list[float]] = {}
     for label, camera in CAMERAS.items():
         rows = []
@@ -114,11 +125,13 @@ def main() -> None:
             for name, error in aggregates(tracks, truth, scene.intrinsics).items():
                 compared.setdefault(name, []).append(error)
         values = np.mean(rows, 0)
-        print(f"| {label} | " + " | ".join(f"{v:.2f}" if i == 3 else f"{v:.1f}" for i, v in enumerate(values)) + " |")
-    print("\n| aggregate | MPJPE mm |\n|---|---:|")
+        tell(f"| {label} | " + " | ".join(f"{v:.2f}" if i == 3 else f"{v:.1f}" for i, v in enumerate(values)) + " |")
+    tell("\n| aggregate | MPJPE mm |\n|---|---:|")
     for name, errors in compared.items():
-        print(f"| {name} | {np.mean(errors):.1f} |")
+        tell(f"| {name} | {np.mean(errors):.1f} |")
     runner.close()
+    if args.write:
+        put("metric_world.md", "metric_world.py", "\n".join(lines))
 
 
 if __name__ == "__main__":
