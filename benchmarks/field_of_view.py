@@ -184,12 +184,12 @@ def main() -> None:
         tell(f"| {field} | " + " | ".join(shown) + " |")
     values, logs = np.array(table), np.log(np.array(found))
     spread = [f"{np.exp(np.nanstd(v)):.2f}" for v in logs.T]
-    fields = np.array(FIELDS, float)
+    fields, telling = np.array(FIELDS, float), int(np.isfinite(logs[:, 1]).sum())
     tell(
         f"\nAt most {LIMIT:g} % with 60° assumed: {reach_of(fields, values[:, 2], LIMIT)}; from the file: "
         f"{reach_of(fields, values[:, 1], LIMIT)}. Found over true spreads by a factor (one standard "
-        f"deviation) of {spread[0]} by reprojection, {spread[1]} by gait ({np.isfinite(logs[:, 1]).sum()} of {len(logs)} "
-        f"clips tell), {spread[2]} when 60° are assumed."
+        f"deviation) of {spread[0]} by reprojection, {spread[1]} by gait ({telling} of {len(logs)} clips "
+        f"tell), {spread[2]} when 60° are assumed."
     )
     runner.close()
     if args.write:
