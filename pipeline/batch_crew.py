@@ -23,7 +23,7 @@ from posepipe.pipeline.manifest import Entry
 from posepipe.pipeline.settings import RunSettings
 
 # Of libraries that would start as many threads as there are cores, in every worker. None of them has work for more.
-_ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 class Crew(Protocol):
@@ -105,7 +105,7 @@ class LocalCrew:
         # A terminal sends Ctrl-C to every process; blocked here, it stays blocked in the child, and this one decides.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
-            with _environment(dict.fromkeys(_ONE_THREAD, "1")):
+            with _environment(dict.fromkeys(ONE_THREAD, "1")):
                 process.start()
             self._workers.append(_Worker(name, process, ours))
         finally:

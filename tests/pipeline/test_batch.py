@@ -335,7 +335,12 @@ def test_manifest_lines_that_are_none_are_ignored(tmp_path):
 
 @pytest.mark.parametrize(
     ("argv", "says"),
-    [(["--engine", "ray"], "not built yet"), (["--jobs", "0"], "--jobs 0"), (["--lifter", "mdm"], "Did you mean mdn?")],
+    [
+        (["--address", "10.0.0.1:6379"], "Add --engine ray"),
+        (["--engine", "ray", "--cores-per-worker", "0"], "--cores-per-worker 0"),
+        (["--jobs", "0"], "--jobs 0"),
+        (["--lifter", "mdm"], "Did you mean mdn?"),
+    ],
 )
 def test_what_cannot_work_is_said_before_anything_is_written(good, tmp_path, capsys, argv, says):
     assert _batch(good, tmp_path / "out", *argv) == 2
