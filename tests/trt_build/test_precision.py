@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -105,6 +107,67 @@ def test_the_weights_are_used_as_they_are_stored() -> None:
     assert not any(n.op_type == "Cast" and n.input[0].endswith(".f16") for n in half.graph.node)
     before, after = ({t.name: numpy_helper.to_array(t) for t in m.graph.initializer} for m in (attention(), half))
     assert before.keys() == after.keys()
+
+
+def test_the_first_and_the_last_products_can_stay_in_float32() -> None:
+    """Three products behind each other, the middle one within a residual sum; a shape of the input is used at the end,
+    and is not a way by which the last two products would be first ones."""
+    nodes = [
+        *(stored(name) for name in "abc"),
+        node("Shape", "x", out="shape"),
+        node("MatMul", "x", "a", out="first"),
+        node("Relu", "first", out="relu"),
+        node("MatMul", "relu", "b", out="middle"),
+        node("Add", "middle", "relu", out="sum"),
+        node("Reshape", "sum", "shape", out="same"),
+        node("MatMul", "same", "c", out="last"),
+        node("Softplus", "last", out="y"),
+    ]
+    tensors = {f"{name}.f16": matrix(WIDTH, WIDTH).astype(np.float16) for name in "abc"}
+    model = graph(nodes, ["batch", WIDTH], tensors, ["batch", WIDTH])
+    both = [kinds(to_float16(model, ends)) for ends in (True, False)]
+    assert [[found[name] for name in ("first", "middle", "last")] for found in both] == [
+        ["FLOAT16", "FLOAT16", "FLOAT16"],
+        ["FLOAT", "FLOAT16", "FLOAT"],
+    ]
+    x = RNG.normal(size=(64, WIDTH)).astype(np.float32)
+    exact, all_half, inner = (ReferenceEvaluator(m).run(None, {"x": x})[0] for m in (
+        model, to_float16(model), to_float16(model, ends=False)
+    ))  # fmt: skip
+    assert 0 < np.abs(inner - exact).mean() < 0.9 * np.abs(all_half - exact).mean()
+
+
+@pytest.mark.parametrize(("errors_mm", "said"), [
+    ([0.9], "p99 0.9 mm on 1,000 poses x 1 (limit: p99 1 mm)"),
+    ([1.1, 0.5], "p99 0.5 mm on 1,000 poses x 1 (limit: p99 1 mm), first and last products in float32"),
+    ([1.2, 1.1], None),
+])  # fmt: skip
+def test_what_is_beyond_the_limit_is_tried_with_float32_at_both_ends(
+    errors_mm: list[float], said: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The shipped lifter, with the gate's answers given."""
+    from posepipe.lifters.catalogue import entry
+    from posepipe.trt_build.engine import gate, graphs
+
+    martinez, left = entry("martinez"), list(errors_mm)
+    shutil.copy(martinez.checkpoint_path, tmp_path)
+    shutil.copy(martinez.graph_path, tmp_path)
+
+    def answer(*_: Any) -> gate.Difference:
+        return gate.Difference(1.0, left.pop(0) * 1e-3, 0.0, 0.0, 0.0, 1000, 1)
+
+    monkeypatch.setattr(gate, "compare", answer)
+    full, used = tmp_path / martinez.graph_path.name, tmp_path / "half.onnx"
+    if said is None:
+        with pytest.raises(CheckpointError, match=r"does not bear fp16: .* 1\.2 mm .* float32 at both ends .* 1\.1 mm"):
+            graphs.write_float16_checked("martinez", full, used)
+        assert not used.exists()
+    else:
+        assert graphs.write_float16_checked("martinez", full, used).endswith(said)
+        counts = layer_precisions(onnx.load(str(used), load_external_data=False))["Gemm"]
+        assert counts["FLOAT16"] and counts.get("FLOAT", 0) == (0 if len(errors_mm) == 1 else 4)  # of two copies
+    assert not left
+    assert {p.name for p in tmp_path.iterdir()} <= {full.name, used.name, martinez.checkpoint_path.name}
 
 
 def test_float16_calculates_what_numpy_does() -> None:

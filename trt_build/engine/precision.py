@@ -8,6 +8,10 @@ large matrices of networks), with constant matrices that the exporter folded (17
 of attention. What only moves numbers (Reshape, Transpose, Slice ...) stays in the type that it is given.
 In float32: norms, softmax, activations, residual sums, small layers, learned adjacencies, the mixture's covariance,
 statistics, and all arithmetic of diffusion and sampling. Inputs and outputs stay float32.
+
+With `ends` False, the first and the last products stay in float32, too: those to which a way leads from the inputs, or
+from which one leads to the outputs, that meets no other product. They are small, and what is rounded there reaches the
+poses as it is: keypoints, beside which PRPose's noise may be small, and coordinates.
 """
 
 from __future__ import annotations
@@ -28,23 +32,23 @@ _LOSS = 2**-10  # as lifters/build.py, stored_type: a matrix that float16 would 
 _FLOAT, _FLOAT16 = 1, 10  # TensorProto
 
 
-def to_float16(model: Any) -> Any:
+def to_float16(model: Any, ends: bool = True) -> Any:
     """A copy of an onnx.ModelProto that calculates its matrix products in float16; see above. The model is as exported:
     a weight whose values are in the checkpoint is known by being external."""
     import onnx
 
     half = onnx.ModelProto()
     half.CopyFrom(model)
-    _Rewriter(half).run()
+    _Rewriter(half, ends).run()
     del half.graph.value_info[:]
     return half
 
 
-def write_float16(graph: Path, out: Path) -> Path:
+def write_float16(graph: Path, out: Path, ends: bool = True) -> Path:
     """Write the float16 variant of a graph file beside it. Weights stay where they are, in the checkpoint."""
     import onnx
 
-    half = to_float16(onnx.load(str(graph), load_external_data=False))
+    half = to_float16(onnx.load(str(graph), load_external_data=False), ends)
     temporary = out.with_name(f".{out.name}.tmp")
     try:
         onnx.save_model(half, str(temporary))
@@ -70,7 +74,7 @@ class _Rewriter:
     """One pass over the nodes, in order. `half` maps a float32 tensor to its float16 twin where there is one; `full`
     holds the names of float32 tensors that exist in the new graph."""
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, ends: bool) -> None:
         import onnx
 
         self.graph = model.graph
@@ -87,13 +91,14 @@ class _Rewriter:
         self.half: dict[str, str] = {}
         self.full = {name for name in self.floats if name not in self.makers}
         self.nodes: list[Any] = []
+        self.kept = set() if ends else self._ends()
 
     def run(self) -> None:
         for node in list(self.graph.node):
             if self._is_stored_weight(node):
                 self.half[node.output[0]] = node.input[0]
             elif node.op_type in PRODUCTS and self._belongs_in_half(node):
-                self._emit(node, half=True)
+                self._emit(node, half=node.output[0] not in self.kept)
             else:
                 floats = [name for name in node.input if name in self.floats]
                 moves = node.op_type in MOVES and bool(floats) and all(name in self.half for name in floats)
@@ -103,6 +108,20 @@ class _Rewriter:
         alive = _needed(self.nodes, {value.name for value in self.graph.output})
         del self.graph.node[:]
         self.graph.node.extend(alive)
+
+    def _ends(self) -> set[str]:
+        """The first outputs of the first and of the last products; asked for before anything is changed."""
+        products = {n.output[0]: n for n in self.graph.node if n.op_type in PRODUCTS and self._belongs_in_half(n)}
+        # Tensors to which a way leads that meets no product; shapes are no way.
+        early = {value.name for value in self.graph.input}
+        for node in self.graph.node:
+            if node.output[0] not in products and early.intersection(node.input):
+                early.update(self.floats.intersection(node.output))
+        late = {value.name for value in self.graph.output}  # tensors from which such a way leads to the outputs
+        for node in reversed(self.graph.node):
+            if node.output[0] not in products and late.intersection(node.output):
+                late.update(node.input)
+        return {name for name, n in products.items() if early.intersection(n.input) or name in late}
 
     def _emit(self, node: Any, half: bool) -> None:
         import onnx
