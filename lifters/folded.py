@@ -12,6 +12,8 @@ from posepipe.lifters.dcgct.folded import FoldedPartitionedGraphConv
 from posepipe.lifters.dcgct.net import PartitionedGraphConv
 from posepipe.lifters.drpose.folded import FoldedDenoiser
 from posepipe.lifters.drpose.net import Denoiser
+from posepipe.lifters.martinez.folded import FoldedTrunk
+from posepipe.lifters.martinez.net import Trunk
 from posepipe.lifters.prpose.folded import FoldedLightGcn
 from posepipe.lifters.prpose.net import LightGraphConv, ModulatedGcn
 
@@ -26,6 +28,8 @@ def fold(sampler: nn.Module) -> nn.Module:
 def _cheaper(module: nn.Module) -> nn.Module:
     if type(module) is Denoiser:
         return FoldedDenoiser(module)
+    if type(module) is Trunk:
+        return FoldedTrunk(module)
     if type(module) is PartitionedGraphConv:
         return FoldedPartitionedGraphConv(module)
     if type(module) is ModulatedGcn and isinstance(module.head, LightGraphConv):

@@ -26,7 +26,7 @@ from posepipe.hashing import file_sha256
 from posepipe.lifters.build import load
 from posepipe.lifters.checkpoint import Checkpoint
 from posepipe.lifters.folded import fold
-from posepipe.trt_build.fold import fold_constants, order_gelu
+from posepipe.trt_build.fold import fold_constants, name_casts, order_gelu
 from posepipe.trt_build.runners.ort import CONTRACT, WEIGHTS, WEIGHTS_SHA256, OrtRunner
 
 OPSET = 18
@@ -78,6 +78,7 @@ def export_program(sampler: nn.Module, header: Checkpoint) -> Any:
     del model.graph.metadata_props[:]
     for value in (*model.graph.value_info, *model.graph.input, *model.graph.output):
         del value.metadata_props[:]
+    name_casts(model)
     fold_constants(model, keep=sampler.state_dict())
     order_gelu(model)
     onnx.checker.check_model(model)

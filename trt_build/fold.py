@@ -1,4 +1,4 @@
-"""Constant folding that leaves a checkpoint's weights alone, and GELU in the order that runtimes know. Needs onnx.
+"""Constant folding that leaves a checkpoint's weights alone, and operators as runtimes know them. Needs onnx.
 
 TensorRT's parser takes axes and the like only as constants, and torch exports them as small computations. The
 exporter's own optimiser would fold them, but it also folds norms into weights, whose bytes have to stay the
@@ -48,6 +48,20 @@ def fold_constants(model: Any, keep: Container[str]) -> None:
         copies = [type(item).FromString(item.SerializeToString()) for item in content]
         del field[:]
         field.extend(copies)
+
+
+def name_casts(model: Any) -> None:
+    """CastLike as Cast to the type that it stands for. ONNX Runtime learns that type after it has folded constants, so
+    that what follows from one (Martinez' norm clipping of whole matrices) would be calculated in every run."""
+    import onnx
+    from onnx import helper
+
+    graph = onnx.shape_inference.infer_shapes(model).graph
+    values = (*graph.input, *graph.output, *graph.value_info)
+    types = {v.name: v.type.tensor_type.elem_type for v in values} | {t.name: t.data_type for t in graph.initializer}
+    for node in model.graph.node:
+        if node.op_type == "CastLike" and types.get(node.input[1]):
+            node.CopyFrom(helper.make_node("Cast", node.input[:1], node.output, node.name, to=types[node.input[1]]))
 
 
 def order_gelu(model: Any) -> None:

@@ -18,11 +18,14 @@ class MaxNormLinear(nn.Linear):
         self.max_norm = max_norm
 
     def forward(self, x: Tensor) -> Tensor:
-        weight = self.weight
-        if self.max_norm:
-            norm = torch.sqrt((weight * weight).sum())
-            weight = weight / torch.clamp(norm, min=1.0)
-        return functional.linear(x, weight, self.bias)
+        return functional.linear(x, self.clipped(), self.bias)
+
+    def clipped(self) -> Tensor:
+        """(out_features, in_features), the matrix that is used."""
+        if not self.max_norm:
+            return self.weight
+        norm = torch.sqrt((self.weight * self.weight).sum())
+        return self.weight / torch.clamp(norm, min=1.0)
 
 
 class Stage(nn.Module):

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from posepipe.lifters.codec import MIRROR, InputCodec, OutputCodec, mirror_joints, mirror_keypoints, pick
+from posepipe.lifters.codec import InputCodec, OutputCodec
+from posepipe.lifters.joint_codec import mean_of_branches, with_mirror
 from posepipe.lifters.martinez.net import ResidualLinear
 
 
@@ -37,8 +38,6 @@ class MartinezSampler(nn.Module):
 
     def pose(self, keypoints: Tensor, confidence: Tensor) -> Tensor:
         """(B,17,3) metres."""
-        plain = self.output(self.net(self.input(keypoints, confidence)))
         if not self.flip:
-            return plain
-        mirrored = self.input(mirror_keypoints(keypoints), pick(confidence, 1, MIRROR))
-        return 0.5 * (plain + mirror_joints(self.output(self.net(mirrored))))
+            return self.output(self.net(self.input(keypoints, confidence)))
+        return mean_of_branches(self.output(self.net(self.input(*with_mirror(keypoints, confidence)))))

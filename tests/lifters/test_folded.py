@@ -21,6 +21,9 @@ DCGCT = {"channels": 40, "blocks": 2, "heads": 2}
 DENOISER = {"channels": 24, "layers": 2, "heads": 2, "refinement_hidden": 32}
 GCN = {"width": 24, "blocks": 2}
 SAMPLERS: dict[str, dict[str, Any]] = {
+    "martinez": {"width": 24, "max_norm": False, "flip": True},
+    "martinez clipped": {"width": 24, "max_norm": True},
+    "mdn": {"width": 24},
     "dcgct": {**DCGCT, "flip": True},
     "drpose": {"first": {"lifter": "dcgct", **DCGCT}, "steps": 3, **DENOISER},
     "drpose confidence": {"first": {"lifter": "dcgct", **DCGCT}, "steps": 2, "use_confidence": True, **DENOISER},
@@ -48,7 +51,7 @@ def random_sampler(name: str) -> torch.nn.Module:
 def inputs(name: str) -> list[torch.Tensor]:
     generator = torch.Generator().manual_seed(5)
     shape = noise_shape(name.split()[0], SAMPLERS[name])
-    count = 1 if name == "dcgct" else 4
+    count = 1 if name.split()[0] in ("dcgct", "martinez") else 4
     options = {"generator": generator, "dtype": torch.float64}
     keypoints = 0.6 * torch.randn(2, 17, 2, **options)
     return [keypoints, torch.rand(2, 17, **options), torch.randn(2, count, *shape, **options)]
@@ -63,7 +66,8 @@ def test_folded_is_the_same_function(name: str) -> None:
     expected, got = (sampler(*inputs(name))[0] for sampler in (plain, folded))
     scale = float(expected.abs().max())
     assert scale > 0.1
-    assert float((expected.abs() > 1.099).double().mean()) < 0.2  # clamped numbers would hide differences
+    if name != "mdn":  # clamped numbers would hide differences; the mixture, whose poses are large here, has no clamp
+        assert float((expected.abs() > 1.099).double().mean()) < 0.2
     # float64, but for constants of the skeleton, which are float32, and DRPose's epsilon (see FoldedDenoiser)
     assert float((got - expected).abs().max()) < 3e-6 * max(1.0, scale)
 
