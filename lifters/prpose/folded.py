@@ -3,7 +3,7 @@ exported, since it sees every hypothesis (the variance network, once per person,
 
 - Joints come first, (17,N,C): the mixing of joints is then one product of a (17,17) matrix with a (17, N C) one.
 - The modulation M and the batch norm, both linear in evaluation, go into one weight matrix per joint.
-- relu(x + b) is max(x, -b) + b. What is added there goes through the next stage's products ahead of time, once per joint
+- relu(x + b) is max(x, -b) + b. What is added goes through the next stage's products ahead of time, once per joint
   and channel, so that no bias is ever added to hypotheses and a stage ends in one pass over them.
 - The first stage, on very few channels, is one (17 in, C) matrix per joint.
 """
@@ -63,4 +63,3 @@ def _line(conv: Any, norm: nn.BatchNorm1d | None) -> tuple[Tensor, Tensor, Tenso
 def _mix(mixing: Tensor, x: Tensor) -> Tensor:
     """(17,17) times (17,N,C) over the joints."""
     return (mixing @ x.flatten(1)).unflatten(1, x.shape[1:])
-
