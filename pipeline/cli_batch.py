@@ -34,7 +34,7 @@ def main(verb: str, argv: list[str]) -> int:
     )
     add_settings(parser)
     parser.add_argument("--fov", dest="fov_deg", type=float, metavar="DEG", help="field of view of the longer side")
-    parser.add_argument("--intrinsics", type=Path, metavar="FILE", help="JSON with fx, fy, cx, cy (width, height)")
+    parser.add_argument("--intrinsics", type=Path, metavar="FILE", help="calibration (OpenCV, ROS, Kalibr, JSON)")
     parser.add_argument("--fps", dest="image_fps", type=float, metavar="N", help="of folders of images (default 25)")
     args = parser.parse_args(argv)
     if args.engine == "local" and (args.address or args.cores is not None):

@@ -84,6 +84,28 @@ def test_an_assumed_camera_is_said_and_costs_what_its_angle_is_off(actor, tmp_pa
     np.testing.assert_allclose(track.pose, (weights * track.hypotheses).sum(1), atol=1e-3)
 
 
+def test_a_file_that_tells_its_lens_is_placed_as_if_the_camera_were_given(actor, result, tmp_path, capsys):
+    """The same pictures with a phone's tag: 29 mm, a square of 43.27 mm across: 55.6 degrees."""
+    with (
+        av.open(str(actor[0])) as source,
+        av.open(str(tmp_path / "phone.mov"), "w", options={"movflags": "use_metadata_tags"}) as copy,
+    ):
+        copy.metadata["com.apple.quicktime.camera.focal_length.35mm_equivalent"] = "29"
+        stream = copy.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                copy.mux(packet)
+    assert main(["run", str(tmp_path / "phone.mov"), "-o", str(tmp_path), "--no-overlay"]) == 0
+    assert "camera from the file: 56° over the longer side (29 mm equivalent)" in capsys.readouterr().out
+    recording = read_h5(tmp_path / "phone.h5")
+    camera = json.loads(recording.header["camera"])
+    assert (camera["origin"], camera["assumed"]) == ("from the file", False)
+    track = recording.tracks[0]
+    assert root_errors(track.root, actor[1], track.frame).mean() < 0.08
+    np.testing.assert_allclose(track.keypoints_2d, result[2].tracks[0].keypoints_2d)
+
+
 def test_a_given_height_sets_the_scale_of_everything(actor, result, tmp_path):
     run_file(actor[0], tmp_path, RunSettings(fov_deg=55, overlay=False, height=2.0))
     tall, track = read_h5(tmp_path / "actor.h5").tracks[0], result[2].tracks[0]
