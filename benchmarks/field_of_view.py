@@ -3,10 +3,11 @@
     python benchmarks/field_of_view.py [--lifter mdn] [--seconds 5] [--write]
 
 Actors of different height who walk (on a circle of 1.7 m) and squat, filmed with 35 to 90 degrees, from 0 to 16 degrees
-above, filling the picture or half as far away again, as BlazePose sees them. Root: distance from the exact hip in % of its distance from the camera, with the true camera, with 60 degrees
-assumed, and with the angle as a phone would write it into the file (35 mm equivalent, whole millimetres). MPJPE: mm, of
-poses lifted under the true and under the assumed camera. The last two columns are ways to find the focal length from
-the clip that were tried and are not used; they give the found focal length over the true one:
+above, filling the picture or half as far away again, as BlazePose sees them. Root: distance from the exact hip in % of
+its distance from the camera, with the true camera, with the angle as a phone would write it into the file (35 mm
+equivalent, whole millimetres), and with 60 degrees assumed. MPJPE: mm, of poses lifted under the true and under the
+assumed camera. The last two columns are ways to find the focal length from the clip that were tried and are not used;
+they give the found focal length over the true one:
 
 reprojection: the focal length at which the lifted poses, placed anew, fit the keypoints best, summed over the clip.
 gait: a standing foot does not slide. The way that a walker's feet tell (the lower foot stands, the hip moves past it)
