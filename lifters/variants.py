@@ -19,7 +19,8 @@ MDN_NOISE = 49  # one number to choose the kernel, 48 to move around its mean
 
 
 def noise_shape(lifter: str, network: Mapping[str, Any]) -> tuple[int, ...]:
-    """Shape of the noise per hypothesis that a sampler with these arguments takes."""
+    """Shape of the noise per hypothesis that a sampler with these arguments takes; for a lifter that is not named here
+    the argument `noise`, or one number."""
     if lifter == "mdn":
         return (MDN_NOISE,)
     if lifter == "wsgan":
@@ -30,7 +31,7 @@ def noise_shape(lifter: str, network: Mapping[str, Any]) -> tuple[int, ...]:
         steps = network.get("steps", 5)
         adds_noise = network.get("scheduler", "ddim") == "ddim" and network.get("eta", 1.0) > 0
         return (steps if adds_noise else 1, 17, 3)
-    return ()
+    return tuple(network.get("noise", ()))
 
 
 def fixed_hypotheses(lifter: str, network: Mapping[str, Any]) -> int | None:

@@ -15,7 +15,6 @@ def main(verb: str, argv: list[str]) -> int:
         f"posepipe {verb}",
         description="One HTML page about a folder of results: what became of each video, a picture of it with the fan "
         "of hypotheses, its uncertainty over time, warnings, times, settings. It can be opened and sent on its own.",
-        epilog="example: posepipe report out   -> out/report.html",
     )
     parser.add_argument("folder", type=Path, metavar="DIR", help="what posepipe batch or posepipe run has written to")
     parser.add_argument("-o", "--out", type=Path, metavar="FILE.html", help="default: DIR/report.html")

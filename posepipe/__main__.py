@@ -28,6 +28,31 @@ VERBS = {
     "doctor": ("posepipe.doctor", "what is installed, which backends work and why the others do not"),
 }
 
+# What `posepipe VERB --help` ends with.
+EXAMPLES = {
+    "run": ("posepipe run my.mp4 -o out", "posepipe run my.mp4 -o out --lifter drpose --fov 70", "posepipe run 0"),
+    "demo": ("posepipe demo -o out/demo", "posepipe demo --motion squat --seconds 5"),
+    "batch": ("posepipe batch videos/ -o out", "posepipe batch videos/ -o out --resume --jobs 2"),
+    "export": (
+        "posepipe export out/my.h5 --to bvh",
+        "posepipe export out/my.h5 --to glb --pose hypothesis:3",
+    ),
+    "inspect": ("posepipe inspect my.mp4", "posepipe inspect my.mp4 --frames 20 -o sheet.png"),
+    "report": ("posepipe report out",),
+    "lifters": ("posepipe lifters", "posepipe lifters drpose"),
+    "build-engines": ("posepipe build-engines --lifter mdn --hypotheses 200 --precision fp16 -o engines",),
+    "selftest": ("posepipe selftest --backend onnxruntime",),
+    "bench": ("posepipe bench --lifter mdn",),
+    "train": ("posepipe train configs/train/mdn_cmu.toml", "posepipe train configs/train/mdn_cmu.toml --resume"),
+    "evaluate": ("posepipe evaluate --lifter mdn --data data/cmu_h36m17.h5 --noise detector",),
+    "calibrate": ("posepipe calibrate mine/mdn.safetensors --data data/cmu_h36m17.h5 -o mdn.safetensors",),
+    "import-checkpoint": (
+        "posepipe import-checkpoint --from drpose model.pth -o drpose.safetensors --conversion blazepose33-h36m17@1",
+    ),
+    "data": ("posepipe data build --from bvh motions/ -o data/mine.h5",),
+    "doctor": ("posepipe doctor",),
+}
+
 
 def _usage() -> str:
     lines = "\n".join(f"  {verb:<18} {text}" for verb, (_, text) in VERBS.items())
@@ -53,7 +78,11 @@ def main(argv: list[str] | None = None) -> int:
         hint = f" Did you mean '{near[0]}'?" if near else ""
         print(f"posepipe: there is no verb '{verb}'.{hint} See `posepipe --help`.", file=sys.stderr)
         return 2
-    return _guarded(verb, rest)
+    try:
+        return _guarded(verb, rest)
+    finally:
+        if "-h" in rest or "--help" in rest:
+            print("\nexamples:", *EXAMPLES[verb], sep="\n  ")
 
 
 def _guarded(verb: str, argv: list[str]) -> int:

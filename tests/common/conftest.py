@@ -4,6 +4,7 @@ networks, saved, exported and opened through the same functions as the shipped o
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 
 from posepipe.lifters.catalogue import LIFTERS, entry
-from posepipe.lifters.checkpoint import Checkpoint
+from posepipe.lifters.checkpoint import Checkpoint, read_header
 from posepipe.lifters.variants import fixed_hypotheses, noise_shape
 from posepipe.skeleton import H36M_17
 from posepipe.trt_build.runners.ort import OrtRunner
@@ -25,6 +26,11 @@ DCGCT = {"channels": 40, "blocks": 1, "heads": 2}
 DENOISER = {"channels": 24, "layers": 1, "heads": 2, "refinement_hidden": 24}
 GCN = {"width": 24, "blocks": 1}
 PRPOSE = {"alpha": 0.05, "lifter_network": GCN, "variance_network": GCN}
+
+
+# A lifter that is being written can be given, and is then the only subject: module:Class:checkpoint, with
+# the graph beside the checkpoint.
+GIVEN = os.environ.get("POSEPIPE_LIFTER", "")
 
 
 @dataclass(frozen=True)
@@ -83,6 +89,8 @@ class Subject:
         network = self.contract.network
         if self.contract.lifter == "prpose":
             return True
+        if GIVEN:
+            return bool(network.get("flip"))
         return self.contract.lifter not in ("mdn", "wsgan") and network.get("flip", self.contract.lifter != "martinez")
 
     def mirrored_noise(self, noise: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -102,14 +110,18 @@ class Subject:
 
 
 SHIPPED = [e.name for e in LIFTERS if e.checkpoint]
+SUBJECTS = ["given here"] if GIVEN else [*(f"shipped {n}" for n in SHIPPED), *(f"random {n}" for n in KINDS)]
 
 
-@pytest.fixture(scope="session", params=[*(f"shipped {n}" for n in SHIPPED), *(f"random {n}" for n in KINDS)])
+@pytest.fixture(scope="session", params=SUBJECTS)
 def subject(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Subject]:
     origin, name = request.param.split(" ", 1)
     if origin == "shipped":
         e = entry(name)
         checkpoint, graph, variant = e.checkpoint_path, e.graph_path, e.variant
+    elif origin == "given":
+        checkpoint, variant = given(), {}
+        graph = checkpoint.with_suffix(".onnx")
     else:
         pytest.importorskip("torch")
         from posepipe.trt_build.export_onnx import export
@@ -119,6 +131,15 @@ def subject(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         graph = export(checkpoint, checkpoint.with_suffix(".onnx"), variant)
     with OrtRunner(graph) as runner:
         yield Subject(request.param, checkpoint, graph, variant, runner, origin == "random")
+
+
+def given() -> Path:
+    """The checkpoint that POSEPIPE_LIFTER names; its graph lies beside it."""
+    from posepipe.lifters import build
+
+    module, name, checkpoint = GIVEN.split(":", 2)
+    build._SAMPLERS.setdefault(read_header(Path(checkpoint)).lifter, (module, name))
+    return Path(checkpoint)
 
 
 def write_random(path: Path, name: str, seed: int = 0) -> Path:
