@@ -11,8 +11,6 @@ from posepipe.trt_build.runners.contract import check_hypotheses
 from posepipe.trt_build.runners.load import Choice, choose, contract_of, load, people_at_once
 from posepipe.trt_build.runners.protocol import Runner
 
-ONE_PERSON = ("blazepose",)  # detectors that never see more
-
 
 def open_runner(settings: RunSettings) -> tuple[Runner, int]:
     """The loaded, warmed-up runner and the number of hypotheses to draw.
@@ -26,7 +24,7 @@ def open_runner(settings: RunSettings) -> tuple[Runner, int]:
     choice = choose(settings.backend, graph, hypotheses)
     runner = load(choice, graph)
     try:
-        runner.warm_up(people_at_once(choice, runner, settings.detector not in ONE_PERSON), hypotheses)
+        runner.warm_up(people_at_once(choice, runner, settings.several), hypotheses)
     except BaseException:
         runner.close()
         raise

@@ -10,6 +10,7 @@ from posepipe import __version__
 from posepipe.errors import InputError
 from posepipe.hashing import file_sha256
 from posepipe.pipeline.backend import graph_of, open_runner
+from posepipe.pipeline.detect.choose import identity_of
 from posepipe.pipeline.settings import RunSettings
 
 
@@ -27,6 +28,7 @@ def settings_hash(settings: RunSettings) -> str:
             "lifter": settings.lifter_name,  # a graph may be given by another path to the same file
         }
     try:
+        values |= identity_of(settings)
         values["graph"] = file_sha256(graph_of(settings.lifter))
         values["intrinsics"] = file_sha256(settings.intrinsics) if settings.intrinsics else None
     except OSError as error:

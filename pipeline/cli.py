@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 from posepipe.errors import InputError, UsageError
 from posepipe.lifters.catalogue import DEFAULT, LIFTERS
 from posepipe.pipeline.aggregate import AGGREGATES
+from posepipe.pipeline.cli_detector import add_detector, add_keypoints, check_detector, source_or_keypoints
 from posepipe.pipeline.live.wanted import VIEWS, wants_live
-from posepipe.pipeline.settings import BACKENDS, DETECTORS, RunSettings
+from posepipe.pipeline.settings import BACKENDS, RunSettings
 from posepipe.pipeline.stats import StageTimes
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--lifter", default=DEFAULT, metavar="NAME", help=f"{names} (default {DEFAULT})")
     parser.add_argument("--hypotheses", type=int, metavar="H", help="how many poses to draw (default: the lifter's)")
     parser.add_argument("--backend", default="auto", choices=BACKENDS)
-    parser.add_argument("--detector", default="blazepose", choices=DETECTORS)
+    add_detector(parser)
     parser.add_argument("--seed", type=int, default=0, metavar="N")
     parser.add_argument("--max-frames", type=int, metavar="N")
     parser.add_argument("--no-smooth", dest="smooth", action="store_false", help="no smoothing over time; raw alone")
@@ -49,24 +50,30 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
 def settings_of(args: argparse.Namespace, **more: object) -> RunSettings:
     names = {f.name for f in dataclasses.fields(RunSettings)} - {"overlay"}
     given = {k: v for k, v in vars(args).items() if k in names}
-    return RunSettings(overlay=not args.no_overlay, **{**given, **more})
+    settings = RunSettings(overlay=not args.no_overlay, **{**given, **more})
+    check_detector(settings)
+    return settings
 
 
 def _run(argv: list[str]) -> int:
     parser = argparse.ArgumentParser("posepipe run", description="A video in; 3D skeletons and a picture of them out.")
     parser.add_argument(
-        "source", help="a video file; a folder of numbered images; a camera's number (0); or rtsp://..., http://..."
+        "source",
+        nargs="?",
+        help="a video file; a folder of numbered images; a camera's number (0); or rtsp://..., http://...",
     )
     parser.add_argument("-o", "--out", type=Path, default=Path("out"), metavar="DIR")
     add_settings(parser)
     parser.add_argument("--fov", dest="fov_deg", type=float, metavar="DEG", help="field of view of the longer side")
     parser.add_argument("--intrinsics", type=Path, metavar="FILE", help="calibration (OpenCV, ROS, Kalibr, JSON)")
     parser.add_argument("--fps", dest="image_fps", type=float, metavar="N", help="of a folder of images (default 25)")
+    add_keypoints(parser)
     parser.add_argument("--live", action="store_true", help="play a file as if it were a camera")
     parser.add_argument("--view", choices=VIEWS, help="watch (default: auto for cameras and streams, none for files)")
     parser.add_argument("--save", type=Path, metavar="FILE.rrd", help="what would be shown, as a file for Rerun")
     parser.add_argument("--record", action="store_true", help="live: write files from the first frame on (key r later)")
     args = parser.parse_args(argv)
+    source_or_keypoints(args)
     settings = settings_of(args, fov_deg=args.fov_deg, intrinsics=args.intrinsics)
     if settings.image_fps is not None and not Path(args.source).is_dir():
         raise UsageError(f"{args.source} has its own times.", "--fps is for folders of images.")
@@ -209,6 +216,8 @@ def _print_summary(console: Console, summary: RunSummary, as_json: bool, extra: 
         soft_wrap=True,
     )
     console.print(summary.camera.described, highlight=False, soft_wrap=True)
+    if summary.note:
+        console.print(summary.note, highlight=False, soft_wrap=True)
     for path in (summary.recording, summary.overlay):
         if path:
             console.print(f"wrote {path}", highlight=False, soft_wrap=True)

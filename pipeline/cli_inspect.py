@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from posepipe.errors import InputError, UsageError
+from posepipe.pipeline.cli_detector import add_detector, detector_settings
 from posepipe.pipeline.sink.atomic import output_error
 
 _MOST = 60  # a sheet with more cannot be looked at
@@ -16,6 +17,7 @@ def main(verb: str, argv: list[str]) -> int:
     parser.add_argument("source", type=Path, help="a video file")
     parser.add_argument("-o", "--out", type=Path, metavar="OUT.png", help="default: <name>.inspect.png, here")
     parser.add_argument("--frames", type=int, default=8, metavar="N", help="how many, evenly spaced (default 8)")
+    add_detector(parser)
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     args = parser.parse_args(argv)
     if not 1 <= args.frames <= _MOST:
@@ -24,7 +26,7 @@ def main(verb: str, argv: list[str]) -> int:
     from posepipe.pipeline.inspect_sheet import write_sheet
     from posepipe.pipeline.inspect_video import inspect_video
 
-    inspection = inspect_video(args.source, args.frames)
+    inspection = inspect_video(args.source, args.frames, settings=detector_settings(args))
     write_sheet(inspection, out)
     _print(inspection)
     print(f"wrote {out}")

@@ -14,8 +14,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from posepipe.conversion import BLAZEPOSE33_H36M17, Conversion
-from posepipe.pipeline.detect.blazepose import BlazePose
+from posepipe.conversion import BLAZEPOSE33_H36M17, Conversion, conversion_between
+from posepipe.pipeline.detect.choose import open_detector, skeleton_of
+from posepipe.pipeline.settings import RunSettings
 from posepipe.pipeline.source.file import VideoFile
 from posepipe.skeleton import BLAZEPOSE_33, H36M_17
 from posepipe.types import Frame, Pose2D
@@ -65,18 +66,25 @@ def verdict(inspection: Inspection) -> tuple[str, str]:
     return UNCLEAR, "nobody found" if not found else "left and right: look for yourself"
 
 
-def inspect_video(source: Path, count: int, conversion: Conversion = BLAZEPOSE33_H36M17) -> Inspection:
-    """Sample, detect and convert. Raises InputError for a source that cannot be read."""
+def inspect_video(
+    source: Path, count: int, conversion: Conversion | None = None, settings: RunSettings | None = None
+) -> Inspection:
+    """Sample, detect and convert, as the shipped lifters see it. Of several people the one who is seen best is shown.
+
+    conversion: None for the one that the shipped lifters take. settings: which detector. Raises InputError for a
+    source that cannot be read, and what open_detector raises."""
+    settings = settings or RunSettings()
+    conversion = conversion or conversion_between(skeleton_of(settings), BLAZEPOSE33_H36M17.name)
+    assert conversion is not None
     samples = []
-    with BlazePose(static=True) as detector:
+    with open_detector(settings, static=True) as detector:
         for frame in sample_frames(source, count):
-            poses = detector.detect(frame)
+            poses = sorted(detector.detect(frame), key=lambda p: -float(p.confidence.mean()))
             pose = conversion.pose(poses[0]) if poses else None
             samples.append(Sample(frame, pose, judge_sides(poses[0], conversion) if poses else UNCLEAR))
-        name = detector.name
     seen = [s.pose.confidence for s in samples if s.pose is not None]
     confidence = np.mean(seen, axis=0, dtype=np.float64) if seen else np.full(17, np.nan)
-    return Inspection(source, name, conversion.name, tuple(samples), confidence)
+    return Inspection(source, settings.detector_name, conversion.name, tuple(samples), confidence)
 
 
 def sample_frames(source: Path, count: int) -> list[Frame]:

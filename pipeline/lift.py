@@ -8,7 +8,6 @@ from dataclasses import replace
 import numpy as np
 
 from posepipe.camera import Intrinsics
-from posepipe.errors import CheckpointError
 from posepipe.lifters.space import from_person, to_person, to_screen, visible
 from posepipe.noise import NoiseKey
 from posepipe.pipeline.aggregate import BY_REPROJECTION, aggregate, reprojection_misses
@@ -17,17 +16,6 @@ from posepipe.trt_build.runners.protocol import Runner
 from posepipe.types import Hypotheses, Pose3D, Track
 
 MIN_VISIBLE = 4  # fewer keypoints than this say nothing about a pose
-
-
-def check_conversion(runner: Runner, conversion: str) -> None:
-    """CheckpointError when the lifter was trained for another conversion than the one in use."""
-    trained = runner.contract.conversion
-    if trained != conversion:
-        raise CheckpointError(
-            f"This {runner.contract.lifter} checkpoint was trained for keypoints from {trained}, not {conversion}.",
-            "Choose the detector that belongs to it, train on this conversion, or bring an authors' file in again with "
-            f"`posepipe import-checkpoint --conversion {conversion}`, knowing that it was trained on other keypoints.",
-        )
 
 
 def liftable(track: Track) -> bool:

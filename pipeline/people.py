@@ -22,7 +22,6 @@ from posepipe.types import Frame, Pose2D, Track
 
 # MediaPipe filters its landmarks itself, with the real times; a second filter would only add lag.
 SMOOTH_BY_THEMSELVES = ("blazepose",)
-FIND_ONE_PERSON = ("blazepose",)
 
 
 @dataclass(frozen=True)
@@ -68,8 +67,8 @@ def lifting_of(
     lift_smoothed: for the live path. Accuracy is the same either way (docs/design.md, "Time"); the fan is calmer, which
     an eye wants, but a file's rows could no longer be made again from their own raw keypoints. Raises
     MissingDependencyError where the detector finds several people and norfair is missing."""
-    several = settings.detector not in FIND_ONE_PERSON
-    if several:
+    several = settings.several
+    if several and settings.keypoints is None:
         import_norfair()
     return Lifting(
         runner,
@@ -108,12 +107,26 @@ def people_in(
 
     poses: what the detector found, in its own layout."""
     identity = state.tracks
+    told = [p.person for p in poses if p.person is not None]
+    if poses and len(told) == len(poses):  # a file that says who is who
+        return _lifted(state, identity, told, frame, poses, how)
     if identity is None:
         identity = ManyTracker(max(how.camera.width, how.camera.height)) if how.several else TrackState()
     if isinstance(identity, ManyTracker):
         ids = identity.assign(poses, frame.pts)
     else:
         identity, ids = assign(identity, poses, frame.pts)
+    return _lifted(state, identity, ids, frame, poses, how)
+
+
+def _lifted(
+    state: PeopleState,
+    identity: TrackState | ManyTracker | None,
+    ids: Sequence[int],
+    frame: Frame,
+    poses: Sequence[Pose2D],
+    how: Lifting,
+) -> tuple[PeopleState, tuple[Track, ...]]:
     tracks = tuple(Track(id=i, pose2d=how.conversion.pose(p), detected=p) for i, p in zip(ids, poses, strict=True))
     smooth = state.smooth
     if how.smooth_keypoints and how.lift_smoothed:

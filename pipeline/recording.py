@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from numpy.typing import NDArray
 
 from posepipe import __version__
 from posepipe.camera import Intrinsics
-from posepipe.conversion import BLAZEPOSE33_H36M17
+from posepipe.conversion import Conversion
 from posepipe.pipeline.people import smooths_keypoints
 from posepipe.pipeline.runner import FrameResult
 from posepipe.pipeline.settings import RunSettings
@@ -25,6 +27,7 @@ def header(
     camera: Intrinsics,
     runner: Runner,
     hypotheses: int,
+    conversion: Conversion,
     lift_smoothed: bool = False,
 ) -> dict[str, HeaderValue]:
     """The attributes of a result file. source: its name for people, source_sha256: of its bytes, "" for a camera.
@@ -40,8 +43,8 @@ def header(
         "fps": float(fps),
         "skeleton": H36M_17.name,
         "joint_names": H36M_17.joints,
-        "detector": settings.detector,
-        "conversion": BLAZEPOSE33_H36M17.name,
+        "detector": settings.detector_name,
+        "conversion": conversion.name,
         "lifter": lifter,
         "checkpoint_sha256": runner.checkpoint_sha256,
         "backend": runner.backend,
@@ -53,6 +56,9 @@ def header(
         "noise_refresh": float(settings.noise_refresh),
         "lifted_from": "keypoints_2d_smoothed" if lift_smoothed and smooths_keypoints(settings) else "keypoints_2d",
         **({"smoothed": smoothed} if smoothed else {}),
+        **({"detector_weights": Path(settings.detector_weights).name} if settings.detector_weights else {}),
+        **({"keypoints": settings.keypoints.name} if settings.keypoints else {}),
+        **({"keypoints_clip": settings.clip} if settings.clip else {}),
         **({"person_height": settings.height} if settings.height is not None else {}),
     }
 

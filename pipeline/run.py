@@ -10,10 +10,9 @@ from itertools import islice
 from pathlib import Path
 
 from posepipe.camera import Intrinsics
-from posepipe.conversion import BLAZEPOSE33_H36M17
 from posepipe.pipeline.backend import open_runner
-from posepipe.pipeline.detect.blazepose import BlazePose, network_threads
-from posepipe.pipeline.lift import check_conversion
+from posepipe.pipeline.detect.blazepose import network_threads
+from posepipe.pipeline.detect.choose import conversion_for, conversion_line, open_detector
 from posepipe.pipeline.people import lifting_of
 from posepipe.pipeline.recording import header, write_result
 from posepipe.pipeline.render.layout import Caption, compose, picture_size
@@ -23,7 +22,7 @@ from posepipe.pipeline.runner import FrameResult, process
 from posepipe.pipeline.settings import RunSettings
 from posepipe.pipeline.sink.h5 import H5Writer
 from posepipe.pipeline.sink.video import VideoWriter
-from posepipe.pipeline.source.footage import name_of, open_footage, stem_of
+from posepipe.pipeline.source.footage import Footage, name_of, open_footage, stem_of
 from posepipe.pipeline.stats import StageSummary, StageTimes
 
 Observer = Callable[[FrameResult], None]
@@ -33,7 +32,8 @@ Observer = Callable[[FrameResult], None]
 class RunSummary:
     """What a run did. frames = with a person + without one; corrupt ones are counted in both and on their own.
 
-    bad_packets: that the decoder refused, so their frames are missing. cut_short: the file ended inside its data."""
+    bad_packets: that the decoder refused, so their frames are missing. cut_short: the file ended inside its data. note:
+    what a person should know about the keypoints."""
 
     source: Path
     recording: Path
@@ -50,6 +50,7 @@ class RunSummary:
     bad_packets: int
     cut_short: bool
     camera: Intrinsics
+    note: str = ""
 
     @property
     def fps(self) -> float:
@@ -66,7 +67,10 @@ class Outputs:
 
 def outputs_of(source: Path, folder: Path, overlay: bool) -> Outputs:
     """DIR/<stem>.h5 and, unless it is not wanted, DIR/<stem>.overlay.mp4."""
-    stem = stem_of(source)
+    return _outputs(stem_of(source), folder, overlay)
+
+
+def _outputs(stem: str, folder: Path, overlay: bool) -> Outputs:
     return Outputs(folder / f"{stem}.h5", folder / f"{stem}.overlay.mp4" if overlay else None)
 
 
@@ -87,27 +91,36 @@ def run_file(
     Raises InputError for a source that cannot be read, OutputError for a folder that cannot be written, UsageError and
     CheckpointError for settings that cannot work."""
     times = times or StageTimes()
-    conversion = BLAZEPOSE33_H36M17
-    outputs = outputs_of(source, folder, settings.overlay)
     with ExitStack() as stack:
-        video = stack.enter_context(open_footage(source, settings.image_fps))
+        video, stem = _open(source, settings)
+        stack.enter_context(video)
+        outputs = _outputs(stem, folder, settings.overlay)
         info = video.info
         camera = settings.camera(info.width, info.height, info.lens)
         runner, hypotheses = open_runner(settings)
         stack.callback(runner.close)
-        check_conversion(runner, conversion.name)
+        conversion = conversion_for(settings, runner.contract.conversion)
         lifting = lifting_of(settings, runner, conversion, camera, info.sha256, hypotheses)
         recording = stack.enter_context(
             H5Writer(
                 outputs.recording,
                 header(
-                    name_of(source), info.sha256, info.fps, settings, settings.lifter_name, camera, runner, hypotheses
+                    name_of(source),
+                    info.sha256,
+                    info.fps,
+                    settings,
+                    settings.lifter_name,
+                    camera,
+                    runner,
+                    hypotheses,
+                    conversion,
                 ),
             )
         )
-        caption = Caption(info.fps, settings.lifter_name, hypotheses, settings.detector, runner.backend)
+        caption = Caption(info.fps, settings.lifter_name, hypotheses, settings.detector_name, runner.backend)
         picture = stack.enter_context(_Picture(outputs.overlay, info.width, info.height, info.fps, caption, times))
-        detector = stack.enter_context(BlazePose(max_threads=None if cores is None else network_threads(cores)))
+        threads = None if cores is None else network_threads(cores)
+        detector = stack.enter_context(open_detector(settings, threads=threads))
         if on_start:
             on_start(_expected(info.frames, settings.max_frames))
         frames = islice(video, settings.max_frames)
@@ -137,7 +150,19 @@ def run_file(
         damage.bad_packets,
         damage.cut_short,
         camera,
+        conversion_line(conversion, runner.contract.conversion),
     )
+
+
+def _open(source: Path, settings: RunSettings) -> tuple[Footage, str]:
+    """The pictures, and what results are called. A keypoint file in the place of a video has pictures of its own."""
+    if settings.keypoints is None or source != settings.keypoints:
+        return open_footage(source, settings.image_fps), stem_of(source)
+    from posepipe.pipeline.source.blank import BlankFilm
+    from posepipe.pipeline.source.keypoints import read_keypoints
+
+    clip = read_keypoints(settings.keypoints, settings.clip)
+    return BlankFilm(clip), clip.name
 
 
 class _Counts:

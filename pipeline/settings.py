@@ -14,7 +14,8 @@ from posepipe.pipeline.refine.stature import check_height
 from posepipe.pipeline.source.lens import Lens
 from posepipe.trt_build.runners.load import BACKENDS
 
-DETECTORS = ("blazepose",)
+BLAZEPOSE, KEYPOINTS = "blazepose", "keypoints"  # what outputs call the detector; the second: `--keypoints FILE`
+BOXES = ("auto", "finder", "full", "rtmdet")
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,13 @@ class RunSettings:
     smooth: also give poses smoothed over time; the raw ones stay. aggregate: one of AGGREGATES. noise_refresh: seconds
     in which a person's noise has become another (`posepipe.noise.held_key`), 0 draws anew for every frame. height:
     of every person, metres; None leaves them as the lifter sees them, average adults. image_fps: pictures a second of
-    folders of images, which carry no times; None takes 25."""
+    folders of images, which carry no times; None takes 25.
+
+    detector: `blazepose`, a name of detectors/catalogue.py, a graph or engine of `build-engines --detector`, or a name,
+    alias or configuration of MMPose. detector_weights: their file, `random`, or None for the usual ones. boxes: how
+    people are found (one of BOXES, or a name or configuration of mmdet), box_weights: of that. find_every: frames after
+    which the whole picture is looked at. conversion: to H36M-17, None for the one that fits. keypoints: a file of
+    detections in the place of a detector; clip: which part of it."""
 
     lifter: str = DEFAULT
     hypotheses: int | None = None
@@ -41,10 +48,16 @@ class RunSettings:
     noise_refresh: float = 4.0
     height: float | None = None
     image_fps: float | None = None
+    detector_weights: str | None = None
+    boxes: str = "auto"
+    box_weights: str | None = None
+    find_every: int = 10
+    conversion: str | None = None
+    keypoints: Path | None = None
+    clip: str | None = None
 
     def __post_init__(self) -> None:
-        if self.detector not in DETECTORS:
-            raise UsageError(f"No detector is called '{self.detector}'.", f"Known: {', '.join(DETECTORS)}.")
+        self._check_detector()
         if self.backend not in BACKENDS:
             raise UsageError(f"No backend is called '{self.backend}'.", f"Known: {', '.join(BACKENDS)}.")
         if self.max_frames is not None and self.max_frames < 1:
@@ -58,6 +71,31 @@ class RunSettings:
         check_height(self.height)
         if self.fov_deg is not None and self.intrinsics is not None:
             raise UsageError("--fov and --intrinsics say the same thing twice.", "Give one of them.")
+
+    def _check_detector(self) -> None:
+        if self.keypoints is not None:
+            if self.detector not in (BLAZEPOSE, KEYPOINTS):
+                raise UsageError("--keypoints and --detector both say where keypoints come from.", "Give one of them.")
+            object.__setattr__(self, "detector", KEYPOINTS)
+        elif self.clip is not None:
+            raise UsageError("--clip is a part of a keypoint file.", "Give --keypoints FILE.")
+        given = self.detector_weights or self.box_weights or self.boxes != "auto"
+        if given and self.detector in (BLAZEPOSE, KEYPOINTS):
+            raise UsageError(
+                f"The detector {self.detector} takes neither weights nor boxes.", "Give --detector hrnet-w32, say."
+            )
+        if not 1 <= self.find_every <= 100_000:
+            raise UsageError(f"--find-every {self.find_every} is not possible.", "Give frames, 1 or more.")
+
+    @property
+    def several(self) -> bool:
+        """Whether there may be more than one person in a picture."""
+        return self.detector != BLAZEPOSE
+
+    @property
+    def detector_name(self) -> str:
+        """What outputs say: the name, or the file name of a graph or configuration that was given by path."""
+        return Path(self.detector).name if self.detector.endswith((".onnx", ".engine", ".py")) else self.detector
 
     @property
     def lifter_name(self) -> str:

@@ -108,6 +108,23 @@ COCO17_H36M17 = Conversion(
     ),
 )
 
+# Fitted to the true joints of the rendered actor from its exact COCO keypoints (benchmarks/coco_keypoints.py fit).
+COCO17_MEASURED = Conversion(
+    "coco17-h36m17@2",
+    COCO_17,
+    H36M_17,
+    _mirrored(
+        {
+            **_LIMBS,
+            "hip": _HIP,
+            "spine": {"l_hip": 0.28, "r_hip": 0.28, "l_shoulder": 0.22, "r_shoulder": 0.22},
+            "thorax": {"l_shoulder": 0.47, "r_shoulder": 0.47, "l_hip": 0.03, "r_hip": 0.03},
+            "neck": {"l_ear": 0.475, "r_ear": 0.475, "nose": -0.23, "l_shoulder": 0.14, "r_shoulder": 0.14},
+            "head": {"l_ear": 0.735, "r_ear": 0.735, "nose": -0.27, "l_shoulder": -0.10, "r_shoulder": -0.10},
+        }
+    ),
+)
+
 # Weights fitted on the rendered actor, where the exact pixels of every H36M joint are known, and rounded
 # (benchmarks/measure_detector.py fit). They correct what is systematic: BlazePose's hips lie 6 % of a torso length too
 # low, the middle of its shoulders 6 % too high for the thorax. Shoulders, elbows and wrists need no correction.
@@ -147,7 +164,7 @@ BLAZEPOSE33_H36M17 = Conversion(
 # Keypoints that are H36M-17 already: the published systems' own detections.
 H36M17_H36M17 = Conversion("h36m17@1", H36M_17, H36M_17, _identity(" ".join(H36M_17.joints)))
 
-CONVERSIONS = (BLAZEPOSE33_H36M17, COCO17_H36M17, H36M17_H36M17)
+CONVERSIONS = (BLAZEPOSE33_H36M17, COCO17_H36M17, COCO17_MEASURED, H36M17_H36M17)
 
 
 def conversion(name: str) -> Conversion:
@@ -156,3 +173,15 @@ def conversion(name: str) -> Conversion:
         if candidate.name == name:
             return candidate
     raise UsageError(f"Unknown conversion '{name}'.", f"Known: {', '.join(c.name for c in CONVERSIONS)}.")
+
+
+# trained for -> what may stand in for it: rules that aim at the same thing, the true joints (measured on the rendered
+# actor: docs/detectors.md). coco17-h36m17@1 does not, it calls the nose a neck.
+_STAND_INS = {BLAZEPOSE33_H36M17.name: (COCO17_MEASURED, H36M17_H36M17)}
+
+
+def conversion_between(skeleton: str, trained: str) -> Conversion | None:
+    """The conversion of keypoints in the layout `skeleton` for a lifter that was trained for `trained`: that one, if it
+    reads this layout, or one that may stand in for it. None where there is neither."""
+    candidates = (*(c for c in CONVERSIONS if c.name == trained), *_STAND_INS.get(trained, ()))
+    return next((c for c in candidates if c.source.name == skeleton), None)

@@ -34,13 +34,15 @@ class Pose2D:
 
     keypoints: (J, 2) float32 pixels. confidence: (J,) float32 in 0..1; 0 means "not seen", the coordinates are then
     meaningless (and may be NaN). world: (J, 3) float32 metres, the detector's own 3D guess where it has one
-    (MediaPipe's world landmarks: hip-centred, axes as our camera frame); used only for comparison.
+    (MediaPipe's world landmarks: hip-centred, axes as our camera frame); used only for comparison. person: who it is,
+    where the source of the keypoints says so; identity is then not worked out here.
     """
 
     keypoints: FloatArray
     confidence: FloatArray
     skeleton: str
     world: FloatArray | None = None
+    person: int | None = None
 
     def __post_init__(self) -> None:
         joints = len(self.keypoints)

@@ -19,11 +19,14 @@ SETTINGS = ("hypotheses", "steps", "scheduler", "faithful")
 def build_engines(argv: list[str]) -> int:
     args = _parser().parse_args(argv)
     _check(args)
+    if args.detector:
+        from posepipe.trt_build.cli_detectors import build_detectors
+
+        return build_detectors(args)
     from posepipe.trt_build.engine.graphs import check_readable, make_graphs, plan_for
 
     settings = {name: getattr(args, name) for name in SETTINGS}
     entries = [e for e in LIFTERS if e.checkpoint] if args.all else [entry(name) for name in args.lifter]
-    # Detectors (--detector hrnet-w32) join here, with plans and graphs of their own; the engines are made alike.
     plans = [plan_for(e, args.checkpoint, settings) for e in entries]
     try:
         from posepipe.trt_build import export_onnx  # noqa: F401
@@ -55,7 +58,7 @@ def build_engines(argv: list[str]) -> int:
             raise type(error)(f"Graphs only, no engines: {error.message}", error.hint) from None
         print(f"Graphs only, no engines: {error.message}")
         return failed
-    with _bar() as bar:
+    with progress_bar() as bar:
         for graph in graphs:
             for engine in make_engines(graph, args.out, args.persons, trt=trt, gpu=gpu, bar=bar):
                 text = engine.difference.line(args.precision)
@@ -69,6 +72,13 @@ def _parser() -> argparse.ArgumentParser:
         description="Export the sampler graphs of lifters and, where there are a GPU and TensorRT, build engines.",
     )
     parser.add_argument("--lifter", action="append", default=[], metavar="NAME")
+    parser.add_argument(
+        "--detector", action="append", default=[], metavar="NAME", help="hrnet-w32, hrnet-w48, ... (docs/detectors.md)"
+    )
+    parser.add_argument(
+        "--detector-weights", metavar="FILE", help="MMPose's or the authors' .pth; `random` to measure speed"
+    )
+    parser.add_argument("--no-flip", dest="flip", action="store_false", help="detector: not also on the mirrored crop")
     parser.add_argument("--all", action="store_true", help="every lifter with shipped weights")
     parser.add_argument("--checkpoint", type=Path, help="use these weights instead of the shipped ones")
     parser.add_argument("--hypotheses", type=int, metavar="H", help="how many a run draws by default, an engine always")
@@ -99,8 +109,18 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _check(args: argparse.Namespace) -> None:
+    if args.detector:
+        if args.lifter or args.all or args.checkpoint:
+            raise UsageError("Detectors and lifters are built one after the other.", "Give --detector or --lifter.")
+        if not args.detector_weights:
+            raise UsageError("Weights of detectors are not shipped.", "Give --detector-weights FILE.")
+        if len(args.detector) != 1:
+            raise UsageError("--detector-weights goes with exactly one --detector.")
+        return
+    if args.detector_weights or not args.flip:
+        raise UsageError("--detector-weights and --no-flip go with --detector NAME.")
     if bool(args.lifter) == args.all:
-        raise UsageError("Say which lifter to build.", "Give --lifter NAME (repeatable) or --all.")
+        raise UsageError("Say which lifter to build.", "Give --lifter NAME (repeatable), --all, or --detector NAME.")
     if args.checkpoint and len(args.lifter) != 1:
         raise UsageError("--checkpoint goes with exactly one --lifter.")
     if args.out is None and (args.checkpoint or args.precision != "fp32"):
@@ -109,7 +129,7 @@ def _check(args: argparse.Namespace) -> None:
         raise UsageError("Say where the engines shall go.", "Give -o DIR.")
 
 
-def _bar() -> Any:
+def progress_bar() -> Any:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 

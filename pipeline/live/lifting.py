@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from posepipe.camera import Intrinsics
-from posepipe.conversion import BLAZEPOSE33_H36M17
+from posepipe.conversion import BLAZEPOSE33_H36M17, Conversion
 from posepipe.lifters.catalogue import LIFTERS
 from posepipe.pipeline.backend import open_runner
-from posepipe.pipeline.lift import check_conversion
+from posepipe.pipeline.detect.choose import conversion_for
 from posepipe.pipeline.live.controls import Controls
 from posepipe.pipeline.people import PeopleState, lifting_of, people_in
 from posepipe.pipeline.runner import FrameResult
@@ -27,6 +27,7 @@ class Made:
     runner: Runner
     camera: Intrinsics
     hypotheses: int
+    conversion: Conversion = BLAZEPOSE33_H36M17
 
     @property
     def fixed(self) -> bool:
@@ -68,7 +69,7 @@ class LiftStage:
         how = lifting_of(
             made.settings,
             made.runner,
-            BLAZEPOSE33_H36M17,
+            made.conversion,
             made.camera,
             self._source,
             made.hypotheses,
@@ -83,8 +84,12 @@ class LiftStage:
 
 def _load(settings: RunSettings, camera: Intrinsics) -> Made:
     runner, hypotheses = open_runner(settings)
-    check_conversion(runner, BLAZEPOSE33_H36M17.name)
-    return Made(settings, runner, camera, hypotheses)
+    try:
+        chosen = conversion_for(settings, runner.contract.conversion)
+    except BaseException:
+        runner.close()
+        raise
+    return Made(settings, runner, camera, hypotheses, chosen)
 
 
 def usable_lifters(first: str) -> tuple[str, ...]:

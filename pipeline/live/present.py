@@ -108,7 +108,7 @@ class Presenter:
             self._fps,
             settings.lifter_name,
             made.hypotheses,
-            settings.detector,
+            settings.detector_name,
             made.runner.backend,
             what.result.frame.pts,
             live=True,

@@ -105,6 +105,7 @@ class Recording:
                 made.camera,
                 made.runner,
                 made.hypotheses,
+                made.conversion,
                 lift_smoothed=not self._wait,
             )
             rows = stack.enter_context(H5Writer(self.target.recording, attributes))
@@ -112,7 +113,7 @@ class Recording:
             if self.target.video is not None:
                 size = picture_size(info.width, info.height, view)
                 video = stack.enter_context(VideoWriter(self.target.video, *size, info.fps))
-            caption = Caption(info.fps, name, made.hypotheses, made.settings.detector, made.runner.backend)
+            caption = Caption(info.fps, name, made.hypotheses, made.settings.detector_name, made.runner.backend)
             ground = GroundState()
             item: Processed | None = first
             while item is not None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from posepipe.camera import Intrinsics
-from posepipe.pipeline.detect.blazepose import BlazePose
+from posepipe.pipeline.detect.choose import open_detector
 from posepipe.pipeline.live import stages
 from posepipe.pipeline.live.channel import Channel, Closed
 from posepipe.pipeline.live.controls import Controls
@@ -51,20 +51,21 @@ def run_live(
     settings: RunSettings,
     options: LiveOptions | None = None,
     say: Callable[[str], None] = lambda line: None,
-    make_detector: Callable[[], AbstractContextManager[Detector]] = BlazePose,
+    make_detector: Callable[[], AbstractContextManager[Detector]] | None = None,
     make_lifter: Callable[[RunSettings, Intrinsics, str, bool], Lifter] = LiftStage,
     on_end: Callable[[LiveSummary], None] = lambda summary: None,
 ) -> LiveSummary:
     """Run until the source ends, somebody quits, or settings.max_frames frames are finished.
 
     Call it from the main thread (windows want that). say: gets lines for people: counters every 5 s, trouble with the
-    source, files written. on_end: gets the summary also when the run ends by an exception or Ctrl-C; everything has
-    stopped by then. Recordings are completed in any case, except that one of a file (options.every) that failed is
-    thrown away. An exception of any thread is raised here, with its own traceback, within a few tens of milliseconds.
+    source, files written. make_detector: None for the one of the settings. on_end: gets the summary also when the run
+    ends by an exception or Ctrl-C; everything has stopped by then. Recordings are completed in any case, except that
+    one of a file (options.every) that failed is thrown away. An exception of any thread is raised here, with its own
+    traceback, within a few tens of milliseconds.
     """
     session = _Session(source, viewer, settings, options or LiveOptions(), say)
     try:
-        session.start(make_detector, make_lifter)
+        session.start(make_detector or (lambda: open_detector(settings)), make_lifter)
         session.run()
     except BaseException:
         on_end(session.end(failed=True))

@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 
 from posepipe.camera import from_fov, look_at, project
-from posepipe.errors import CheckpointError
 from posepipe.lifters.checkpoint import Checkpoint
 from posepipe.noise import NoiseKey
-from posepipe.pipeline.lift import check_conversion, lift
+from posepipe.pipeline.lift import lift
 from posepipe.types import Pose2D, Track
 
 CAMERA = from_fov(1000, 1000, 70)
@@ -72,8 +71,3 @@ def test_people_of_whom_nothing_is_seen_pass_through(spoil):
     assert len(runner.calls[0][0]) == 1
     assert lift(runner, [hidden], CAMERA, key_in(0), 1) == (hidden,)
     assert len(runner.calls) == 1
-
-
-def test_a_checkpoint_for_another_conversion_is_refused_with_the_fix():
-    with pytest.raises(CheckpointError, match="blazepose33-h36m17@1, not coco17"):
-        check_conversion(Recorder(person()), "coco17-h36m17@1")

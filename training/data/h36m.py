@@ -16,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from posepipe.errors import InputError
+from posepipe.safe_npz import read_npz
 from posepipe.skeleton import H36M_17, MPII_16
 from posepipe.training.data.clean import check_person, resample
 from posepipe.training.data.layouts import H36M_32_TO_17, Z_UP_TO_Y_UP, clip_name, to_y_up
 from posepipe.training.data.motion import Clip, Detections2D, RecordedCamera
 from posepipe.training.data.resection import resect
-from posepipe.training.data.safe_npz import read_npz
 
 FPS = 50.0
 SPLIT = {**dict.fromkeys(("S1", "S5", "S6", "S7", "S8"), "train"), **dict.fromkeys(("S9", "S11"), "validation")}

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from posepipe.errors import InputError
+from posepipe.safe_npz import read_npz
 from posepipe.skeleton import H36M_17
 from posepipe.training.data.clean import check_person, resample
 from posepipe.training.data.layouts import (
@@ -25,7 +26,6 @@ from posepipe.training.data.layouts import (
     to_y_up,
 )
 from posepipe.training.data.motion import Clip, Detections2D
-from posepipe.training.data.safe_npz import read_npz
 
 # Assumed: the files do not say.
 FPS = 25.0

@@ -79,7 +79,7 @@ def make_graphs(plan: Plan, out: Path | None, precision: str, say: Say) -> Graph
     name, checkpoint, full = plan.entry.name, plan.checkpoint, plan.entry.graph_path
     if out is not None:
         checkpoint, full = _beside(checkpoint, out), out / graph_name(name)
-    with _to_be_checked(full) as graph:
+    with to_be_checked(full) as graph:
         export(checkpoint, graph, plan.variant, folded=precision == "fp32")
         difference = compare_with_torch(checkpoint, graph, plan.variant)
         if not difference <= MAX_DIFFERENCE:
@@ -103,7 +103,7 @@ def write_float16_checked(name: str, full: Path, used: Path) -> str:
 
     with OrtRunner(full) as exact:
         expected = reference(exact.contract, exact.run)
-    with _to_be_checked(used) as graph:
+    with to_be_checked(used) as graph:
         imitation = graph.with_name(f"{graph.name}.rounded")
         measured = []
         for ends in (True, False):
@@ -132,7 +132,7 @@ def check_readable(made: Graphs, buckets: Sequence[int]) -> None:
 
 
 @contextmanager
-def _to_be_checked(path: Path) -> Iterator[Path]:
+def to_be_checked(path: Path) -> Iterator[Path]:
     """A hidden name beside `path` to write to; it becomes `path` when the block ends without an error, and vanishes
     otherwise."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")

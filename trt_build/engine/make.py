@@ -102,11 +102,11 @@ def make_engine(
         job.contract.steps,
         job.precision,
     )
-    folder = _hidden_folder(out)
+    folder = hidden_folder(out)
     try:
         plan = build_plan(trt, model.SerializeToString(), build or BuildSettings(), phases)
         engine = folder / name
-        _write(engine, plan)
+        write_plan(engine, plan)
         info = _describe(job, model, plan, trt, gpu)
         write_sidecar(engine, info)
         with open_engine(engine) as run:
@@ -119,8 +119,8 @@ def make_engine(
             )
         info = dataclasses.replace(info, gate=difference.as_dict())
         sidecar = write_sidecar(engine, info)
-        _move(sidecar, sidecar_path(out / name))
-        _move(engine, out / name)
+        move(sidecar, sidecar_path(out / name))
+        move(engine, out / name)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return Made(out / name, info, difference)
@@ -153,7 +153,7 @@ def _describe(job: Job, model: Any, plan: bytes, trt: Any, gpu: GpuInfo) -> Engi
     )
 
 
-def _hidden_folder(out: Path) -> Path:
+def hidden_folder(out: Path) -> Path:
     try:
         out.mkdir(parents=True, exist_ok=True)
         return Path(tempfile.mkdtemp(prefix=".building-", dir=out))
@@ -161,7 +161,7 @@ def _hidden_folder(out: Path) -> Path:
         raise OutputError(f"Cannot write to {out} ({error}).", "Give a folder that you may write to.") from None
 
 
-def _write(path: Path, plan: bytes) -> None:
+def write_plan(path: Path, plan: bytes) -> None:
     try:
         with open(path, "wb") as file:
             file.write(plan)
@@ -171,7 +171,7 @@ def _write(path: Path, plan: bytes) -> None:
         raise OutputError(f"Cannot write {path.name} ({error}).", "Make room, or give another folder.") from None
 
 
-def _move(source: Path, target: Path) -> None:
+def move(source: Path, target: Path) -> None:
     try:
         os.replace(source, target)
     except OSError as error:

@@ -45,7 +45,7 @@ class OrtRunner:
     def __init__(self, graph: Path, threads: int = 1, device: str = "cpu") -> None:
         graph = Path(graph)
         providers = [CPU] if device == "cpu" or (device == "auto" and not cuda_provider()) else [CUDA, CPU]
-        self._session: onnxruntime.InferenceSession | None = _open(graph, threads, providers)
+        self._session: onnxruntime.InferenceSession | None = open_session(graph, threads, providers)
         on_gpu = CUDA in self._session.get_providers()
         if device == "cuda" and not on_gpu:
             raise EngineError("This ONNX Runtime cannot use the GPU.", "Install onnxruntime-gpu, or use the CPU.")
@@ -102,7 +102,7 @@ class OrtRunner:
 
 def read_graph(graph: Path) -> GraphInfo:
     """What a graph says of itself, for runners that do not run it. Raises CheckpointError as OrtRunner does."""
-    session = _open(Path(graph), 1, [CPU], optimise=False)
+    session = open_session(Path(graph), 1, [CPU], optimise=False)
     return graph_info(Path(graph), session.get_modelmeta().custom_metadata_map)
 
 
@@ -113,11 +113,15 @@ def cuda_provider() -> bool:
     return CUDA in onnxruntime.get_available_providers() and probe_gpu() is not None
 
 
-def _open(graph: Path, threads: int, providers: list[str], optimise: bool = True) -> onnxruntime.InferenceSession:
+def open_session(
+    graph: Path, threads: int, providers: list[str], optimise: bool = True, what: str = "sampler"
+) -> onnxruntime.InferenceSession:
+    """A graph in ONNX Runtime. what: kind of graph, for the error. Raises CheckpointError when it is missing or cannot
+    be loaded."""
     import onnxruntime
 
     if not graph.is_file():
-        raise CheckpointError(f"There is no sampler graph at {graph}.", REBUILD)
+        raise CheckpointError(f"There is no {what} graph at {graph}.", REBUILD)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from posepipe.errors import InputError
-from posepipe.training.data.safe_npz import read_npz
+from posepipe.safe_npz import read_npz
 
 
 class Creates:
