@@ -36,12 +36,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from posepipe.errors import PosepipeError
 from posepipe.lifters.build import build_sampler
 from posepipe.lifters.catalogue import LIFTERS, Entry
 from posepipe.lifters.checkpoint import Checkpoint
 from posepipe.lifters.variants import fixed_hypotheses, noise_shape
 from posepipe.noise import NoiseKey
-from posepipe.trt_build.runners.torch_runner import GraphCapture, TorchBucket, sampling
+from posepipe.trt_build.runners.torch_runner import GraphCapture, Sampling, TorchBucket, sampling
 from posepipe.trt_build.small import network_of
 
 HYPOTHESES, STEPS, PERSONS = (1, 20, 200), (1, 2, 10), (1, 4, 8)
@@ -135,13 +136,20 @@ def measure(case: Case, device: torch.device, small: bool, repeats: int) -> dict
         result["us"]["eager"] = timed(eager, device, repeats)
         result["us"]["authors"] = result["us"]["eager"] if fixed else timed(authors, device, max(3, repeats // 10))
     began = time.perf_counter()
-    draw = sampling(sampler, header, compiled=device.type == "cuda")
-    outputs = {}
-    for way in ("plain", "graph"):
-        with stream_of(GraphCapture(device, way == "graph") if device.type == "cuda" else None) as (capture, wait):
-            bucket = TorchBucket(draw, device, case.persons, shape, capture, wait)
-            outputs[way] = [a.copy() for a in bucket.run(*given)]
-            result["us"][way] = timed(bucket.launch, device, repeats)
+    result["compiled"] = device.type == "cuda"
+    try:
+        outputs, result["us"]["plain"], result["us"]["graph"] = _launches(
+            sampling(sampler, header, compiled=result["compiled"]), device, case, shape, given, repeats
+        )
+    except (RuntimeError, PosepipeError) as error:
+        if not result["compiled"] or isinstance(error, torch.OutOfMemoryError):
+            raise
+        # torch.compile needs a C compiler and Python's headers on the machine: without them the graph is still worth it
+        result["compiled"], result["not_compiled"] = False, f"{type(error).__name__}: {str(error).splitlines()[0]}"
+        header, sampler = make(case, device, small)
+        outputs, result["us"]["plain"], result["us"]["graph"] = _launches(
+            sampling(sampler, header, compiled=False), device, case, shape, given, repeats
+        )
     result["prepare_s"] = time.perf_counter() - began
     result["graph_is_plain"] = all(np.array_equal(a, b) for a, b in zip(*outputs.values(), strict=True))
     result["finite"] = bool(np.isfinite(outputs["graph"][0]).all())
@@ -150,6 +158,19 @@ def measure(case: Case, device: torch.device, small: bool, repeats: int) -> dict
     result["share_of_arithmetic"] = result["flop"] / seconds / H200["flop_per_s"]
     result["eager_over_graph"] = result["us"]["eager"]["median"] / result["us"]["graph"]["median"]
     return result
+
+
+def _launches(
+    draw: Sampling, device: torch.device, case: Case, shape: tuple[int, ...], given: Any, repeats: int
+) -> tuple[dict[str, Any], dict[str, float], dict[str, float]]:
+    """(results by way, times of plain launches, times of the graph)."""
+    outputs, times = {}, []
+    for way in ("plain", "graph"):
+        with stream_of(GraphCapture(device, way == "graph") if device.type == "cuda" else None) as (capture, wait):
+            bucket = TorchBucket(draw, device, case.persons, shape, capture, wait)
+            outputs[way] = [a.copy() for a in bucket.run(*given)]
+            times.append(timed(bucket.launch, device, repeats))
+    return outputs, times[0], times[1]
 
 
 @contextmanager
@@ -226,7 +247,7 @@ def main(argv: list[str] | None = None) -> int:
         torch.compiler.reset()
         try:
             table["cases"][case.name] = measure(case, device, not on_gpu, args.repeats)
-        except (RuntimeError, ValueError) as error:
+        except (RuntimeError, ValueError, PosepipeError) as error:
             table["cases"][case.name] = {"failed": f"{type(error).__name__}: {str(error).splitlines()[0]}"}
         table["commands"].append(" ".join(["python", *sys.argv]))
         table["commands"] = sorted(set(table["commands"]))
@@ -241,6 +262,7 @@ def _line(case: Case, row: dict[str, Any]) -> str:
         return f"{case.name:<44} FAILED {row['failed']}"
     times = "  ".join(f"{way} {row['us'][way]['median']:.0f}" for way in WAYS)
     same = "same bits" if row["graph_is_plain"] else "GRAPH DIFFERS"
+    same += "" if "not_compiled" not in row else f"  NOT COMPILED ({row['not_compiled']})"
     return f"{case.name:<44} us: {times}  eager/graph {row['eager_over_graph']:.1f}  {same}"
 
 

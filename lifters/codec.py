@@ -78,16 +78,42 @@ class OutputCodec(nn.Module):
 
 
 def pick(x: Tensor, dim: int, indices: Sequence[int]) -> Tensor:
-    """x with only these indices along dim. One Gather in the exported graph, where x[:, list] becomes a GatherND among
-    a dozen shape operators."""
+    """x with only these indices along dim.
+
+    One Gather in the exported graph, where x[:, list] becomes a GatherND among a dozen shape operators. On a GPU slices
+    that are put together: an index tensor would be copied from the host in every call, which waits for the GPU and
+    which no CUDA graph can hold."""
+    if on_gpu(x):
+        return torch.cat([x.narrow(dim, first, count) for first, count in runs(indices)], dim)
     return x.index_select(dim, torch.tensor(list(indices), device=x.device))
+
+
+def runs(indices: Sequence[int]) -> list[tuple[int, int]]:
+    """Indices as (first, how many) of ascending stretches: 4, 5, 6, 1, 2 -> (4, 3), (1, 2)."""
+    found: list[tuple[int, int]] = []
+    for index in indices:
+        if found and index == sum(found[-1]):
+            found[-1] = (found[-1][0], found[-1][1] + 1)
+        else:
+            found.append((index, 1))
+    return found
+
+
+def on_gpu(x: Tensor) -> bool:
+    return x.is_cuda
 
 
 def mirror_keypoints(keypoints: Tensor) -> Tensor:
     """(..., 17, 2) -> left and right swapped, x negated (input spaces are centred on x = 0)."""
-    return pick(keypoints, -2, MIRROR) * torch.tensor([-1.0, 1.0], device=keypoints.device)
+    return _x_negated(pick(keypoints, -2, MIRROR))
 
 
 def mirror_joints(joints: Tensor) -> Tensor:
     """(..., 17, 3) -> left and right swapped, x negated."""
-    return pick(joints, -2, MIRROR) * torch.tensor([-1.0, 1.0, 1.0], device=joints.device)
+    return _x_negated(pick(joints, -2, MIRROR))
+
+
+def _x_negated(x: Tensor) -> Tensor:
+    if on_gpu(x):
+        return torch.cat([-x[..., :1], x[..., 1:]], -1)
+    return x * torch.tensor([-1.0] + [1.0] * (x.shape[-1] - 1), device=x.device)
