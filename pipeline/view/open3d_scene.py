@@ -16,6 +16,7 @@ from posepipe.pipeline.view.display import display_problem
 from posepipe.pipeline.view.protocol import ViewFrame
 from posepipe.pipeline.view.scene import (
     BONE_COLOURS,
+    POSE_COLOURS,
     Scene,
     bones_of,
     floor_lines,
@@ -144,7 +145,7 @@ def lines_of(scene: Scene, frame: ViewFrame) -> tuple[NDArray[np.float64], NDArr
             ends, known = bones_of(person.fan[h])
             parts.append((ends[known], mixed(BONE_COLOURS, 0.85 * person.opacity[h])[known]))
         head = person.joints[10]
-        if np.isfinite(head).all():
+        if len(scene.people) > 1 and np.isfinite(head).all():
             strokes = number_lines(person.id, head - (0, _ABOVE, 0), right)
             parts.append((strokes, mixed(np.array(TEXT), 1.0)))
     ends = np.concatenate([lines for lines, _ in parts])
@@ -169,7 +170,7 @@ def _solid(
         balls = person.joints[known][:, None] + person.radii[known][:, None, None] * ball
         ends, whole = bones_of(person.joints)
         bars = _bars(ends[whole])
-        tints = person.colours[known] / 255, np.broadcast_to(np.array(TEXT) / 255, (len(bars), 3))
+        tints = person.colours[known] / 255, POSE_COLOURS[whole] / 255
         for shapes, kind, tint in ((balls, faces, tints[0]), (bars, _BAR, tints[1])):
             points.append(shapes.reshape(-1, 3))
             each = shapes.shape[1] * np.arange(len(shapes))[:, None, None]

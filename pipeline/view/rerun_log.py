@@ -7,28 +7,38 @@ import numpy as np
 import rerun as rr
 import rerun.blueprint as rrb
 from numpy.typing import NDArray
+from rerun.blueprint.archetypes import LineGrid3D
 
-from posepipe.pipeline.render.palette import GRID, TEXT
+from posepipe.pipeline.render.palette import BACKGROUND_BOTTOM, GRID, TEXT
 from posepipe.pipeline.render.stage import GroundState, update_ground
 from posepipe.pipeline.render.viewpoint import upright
 from posepipe.pipeline.view.protocol import ViewFrame
-from posepipe.pipeline.view.scene import BONE_COLOURS, Scene, bones_of, floor_lines, mixed, scene_of
+from posepipe.pipeline.view.scene import BONE_COLOURS, POSE_COLOURS, Scene, bones_of, floor_lines, mixed, scene_of
 
 _JPEG = (cv2.IMWRITE_JPEG_QUALITY, 80)
 _PICTURE = "world/camera/image"
 _THICK = 0.011  # metres
+_FLOOR = 1.5  # metres of floor to every side
 
 
 def layout() -> rrb.Blueprint:
-    """Picture above plots on the left, the 3D scene on the right."""
+    """Picture above plots on the left, the 3D scene on the right.
+
+    Rerun looks at the middle of whatever a 3D view holds, so the camera, metres away, is left out: people are then
+    as large as they can be. It can be switched on in the panel of the view."""
     left = rrb.Vertical(
         rrb.Spatial2DView(origin=_PICTURE, name="Picture"),
         rrb.TimeSeriesView(origin="times", name="Milliseconds per stage (p50), and age"),
         row_shares=[3, 2],
     )
-    return rrb.Blueprint(
-        rrb.Horizontal(left, rrb.Spatial3DView(origin="world", name="3D"), column_shares=[2, 3]), collapse_panels=True
+    scene = rrb.Spatial3DView(
+        origin="world",
+        contents=["+ $origin/**", "- $origin/camera/**"],
+        name="3D",
+        background=list(BACKGROUND_BOTTOM),
+        line_grid=LineGrid3D(visible=False),
     )
+    return rrb.Blueprint(rrb.Horizontal(left, scene, column_shares=[2, 3]), collapse_panels=True)
 
 
 class FrameLog:
@@ -93,9 +103,9 @@ def _log_scene(stream: rr.RecordingStream, scene: Scene, frame: ViewFrame) -> No
         turned = upright(np.eye(3), frame.view).T
         stream.log("world/camera", rr.Transform3D(translation=scene.camera, mat3x3=turned))
         stream.log("world/camera/image", rr.Transform3D())
-    grid = floor_lines(scene.focus).astype(np.float32)
+    grid = floor_lines(scene.focus, _FLOOR).astype(np.float32)
     stream.log("world/floor", rr.LineStrips3D(grid, colors=GRID, radii=rr.Radius.ui_points(0.5)))
-    fans, tints, bones = [], [], []
+    fans, tints, bones, sides = [], [], [], []
     for person in scene.people:
         ends, known = bones_of(person.fan)
         shades = [mixed(BONE_COLOURS, 0.85 * o) for o in person.opacity]
@@ -103,10 +113,11 @@ def _log_scene(stream: rr.RecordingStream, scene: Scene, frame: ViewFrame) -> No
         tints.append((255 * np.array(shades).reshape(-1, 16, 3)[known]).astype(np.uint8))
         ends, known = bones_of(person.joints)
         bones.append(ends[known])
+        sides.append(POSE_COLOURS[known])
     stream.log(
         "world/hypotheses", rr.LineStrips3D(_joined(fans, 3), colors=_colours(tints), radii=rr.Radius.ui_points(0.6))
     )
-    stream.log("world/pose", rr.LineStrips3D(_joined(bones, 3), colors=TEXT, radii=_THICK))
+    stream.log("world/pose", rr.LineStrips3D(_joined(bones, 3), colors=_colours(sides), radii=_THICK))
     sure = [np.isfinite(p.joints).all(1) for p in scene.people]
     people = list(zip(scene.people, sure, strict=True))
     joints = np.concatenate([np.zeros((0, 3)), *(p.joints[k] for p, k in people)])

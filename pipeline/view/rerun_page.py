@@ -16,11 +16,11 @@ import rerun_cli
 
 from posepipe.errors import MissingDependencyError
 from posepipe.pipeline.sink.atomic import atomic_path, output_error
+from posepipe.pipeline.view.page_server import HOST, PageServer
 from posepipe.pipeline.view.protocol import ViewFrame
 from posepipe.pipeline.view.rerun_log import FrameLog
 from posepipe.pipeline.view.rrd_file import RrdFile
 
-_HOST = "127.0.0.1"
 _PAGE, _DATA = 9090, 9876  # Rerun's own ports, where they are free
 _START_SECONDS = 20.0
 _MEMORY = "512MB"  # kept by the server for browsers that come later; the oldest goes first
@@ -35,10 +35,10 @@ class RerunViewer:
     shows = True
 
     def __init__(self) -> None:
-        self._data, page = _free_port(_DATA), _free_port(_PAGE)
-        self._page = page
-        self.address = f"http://{_HOST}:{page}/?url=rerun%2Bhttp://{_HOST}:{self._data}/proxy"
+        self._data, self._page = _free_port(_DATA), _free_port(_PAGE)
+        self.address = f"http://{HOST}:{self._page}/?url=rerun%2Bhttp://{HOST}:{self._data}/proxy"
         self.remark = f"Watch it at {self.address}"
+        self._pages: PageServer | None = None
         self._server: subprocess.Popen[bytes] | None = None
         self._stack = ExitStack()
         self._stream: rr.RecordingStream | None = None
@@ -51,8 +51,9 @@ class RerunViewer:
         program = Path(rerun_cli.__file__).with_name("rerun.exe" if sys.platform == "win32" else "rerun")
         quiet = {"env": environment, "stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
         subprocess.run([program, "analytics", "disable"], check=False, stderr=subprocess.DEVNULL, **quiet)  # type: ignore[call-overload]
-        ports = ["--port", str(self._data), "--web-viewer-port", str(self._page)]
-        serve = ["--serve-web", "--bind", _HOST, *ports, "--server-memory-limit", _MEMORY, "--hide-welcome-screen"]
+        behind = _free_port(0)
+        ports = ["--port", str(self._data), "--web-viewer-port", str(behind)]
+        serve = ["--serve-web", "--bind", HOST, *ports, "--server-memory-limit", _MEMORY, "--hide-welcome-screen"]
         # A session of its own: Ctrl-C is for the run, which closes the server when it is done.
         self._server = subprocess.Popen(
             [program, *serve],
@@ -61,13 +62,14 @@ class RerunViewer:
             **quiet,  # type: ignore[call-overload]
         )
         until = time.monotonic() + _START_SECONDS
-        while not (_answers(self._data) and _answers(self._page)):
+        while not (_answers(self._data) and _answers(behind)):
             if self._server.poll() is not None or time.monotonic() > until:
                 self.close()
                 raise MissingDependencyError("Rerun's server did not start.", "Try: rerun --serve-web")
             time.sleep(0.1)
+        self._pages = PageServer(self._page, behind, self._data)
         self._stream = rr.RecordingStream(title)
-        self._stream.connect_grpc(f"rerun+http://{_HOST}:{self._data}/proxy")
+        self._stream.connect_grpc(f"rerun+http://{HOST}:{self._data}/proxy")
         self._log = FrameLog(self._stream)
 
     def show(self, frame: ViewFrame) -> None:
@@ -82,6 +84,9 @@ class RerunViewer:
         if self._stream is not None:
             self._stream.disconnect()  # before its server goes
             self._stream = None
+        if self._pages is not None:
+            self._pages.close()
+            self._pages = None
         if self._server is not None:
             self._server.terminate()
             with suppress(subprocess.TimeoutExpired):
@@ -135,7 +140,7 @@ def _free_port(wanted: int) -> int:
     for port in (wanted, 0):
         with socket.socket() as trial:
             try:
-                trial.bind((_HOST, port))
+                trial.bind((HOST, port))
             except OSError:
                 continue
             return int(trial.getsockname()[1])
@@ -143,6 +148,6 @@ def _free_port(wanted: int) -> int:
 
 
 def _answers(port: int) -> bool:
-    with suppress(OSError), socket.create_connection((_HOST, port), 0.5):
+    with suppress(OSError), socket.create_connection((HOST, port), 0.5):
         return True
     return False

@@ -20,7 +20,8 @@ from posepipe.skeleton import H36M_17
 
 BONES = np.array(H36M_17.bones)
 BONE_COLOURS = np.array([SIDES[side(H36M_17, child)] for _, child in H36M_17.bones], np.uint8)
-_SMALLEST, _LARGEST = 0.018, 0.065  # metres: the radius of a joint that is sure, and of one that is not
+POSE_COLOURS = (127 + BONE_COLOURS // 2).astype(np.uint8)  # half way to white: the pose stands out from its hypotheses
+_SMALLEST, _LARGEST = 0.018, 0.05  # metres: the radius of a joint that is sure, and of one that is not
 _CELL = 0.5  # metres of the floor's grid
 _FRUSTUM = 0.45  # metres from the camera to the drawn image plane
 

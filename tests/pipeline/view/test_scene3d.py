@@ -155,3 +155,58 @@ viewer.close()
         server.wait()
     assert "shown 'h- q'\n" in lines
     assert child.returncode == 0
+
+
+@needs_open3d
+@pytest.mark.skipif(
+    not (shutil.which("Xvfb") and shutil.which("xdotool") and shutil.which("xwd")),
+    reason="needs Xvfb, xdotool and xwd (apt-get install xvfb xdotool x11-apps)",
+)
+def test_open3d_is_turned_with_the_mouse_while_frames_keep_coming():
+    read, write = os.pipe()
+    server = subprocess.Popen(
+        ["Xvfb", "-displayfd", str(write), "-screen", "0", "1300x820x24"], pass_fds=[write], stderr=subprocess.DEVNULL
+    )
+    os.close(write)
+    with os.fdopen(read) as pipe:
+        screen = f":{pipe.readline().strip()}"
+    script = """
+import time
+from view_frames import frame_of
+from posepipe.pipeline.view.open3d_scene import Open3DViewer
+viewer = Open3DViewer()
+viewer.open("posepipe - test")
+until = time.monotonic() + 60
+while time.monotonic() < until:
+    viewer.show(frame_of(0, people=1))
+    viewer.keys()
+    print("shown", flush=True)
+"""
+    environment = {**os.environ, "DISPLAY": screen, "PYTHONPATH": os.path.dirname(__file__)}
+    child = subprocess.Popen([sys.executable, "-c", script], env=environment, stdout=subprocess.PIPE, text=True)
+
+    def shot():
+        for _ in range(6):
+            while (text := child.stdout.readline()) and text != "shown\n":
+                pass
+        dump = subprocess.run(["xwd", "-silent", "-root"], env=environment, stdout=subprocess.PIPE, check=True).stdout
+        return np.frombuffer(dump[-1300 * 820 * 4 :], np.uint8)
+
+    def mouse(*words):
+        subprocess.run(["xdotool", *map(str, words)], env=environment, check=True)
+
+    try:
+        before, again = shot(), shot()
+        mouse("mousemove", 640, 400, "mousedown", 1)
+        for x in range(660, 800, 20):
+            mouse("mousemove", x, 390)
+            shot()
+        mouse("mouseup", 1)
+        after = shot()
+    finally:
+        child.kill()
+        child.wait()
+        server.terminate()
+        server.wait()
+    assert (before != again).mean() < 0.001  # the same frame from the same place
+    assert (before != after).mean() > 0.01
