@@ -210,7 +210,7 @@ def test_pages_name_commands() -> None:
         "posepipe run my.mp4 --fow 70",
         "posepipe run my.mp4 --fov wide",
         "posepipe run my.mp4 -o",
-        "posepipe run",
+        "posepipe export out/my.h5",
         "posepipe batch FOLDER [--resum] ...",
         "posepipe data build --from c3d-files x -o y",
         "posepipe data build --form bvh ...",

@@ -75,7 +75,8 @@ def view_frames(recording: Recording, pose: PoseChoice) -> Iterator[ViewFrame]:
 def camera_of(recording: Recording) -> Intrinsics:
     """What the file says; where that is not whole, the assumed camera over the picture's size."""
     try:
-        return Intrinsics(**json.loads(str(recording.header["camera"])))
-    except (KeyError, TypeError, ValueError):
+        said = json.loads(str(recording.header["camera"]))
+        return Intrinsics(**{**said, "distortion": tuple(said.get("distortion", ()))})
+    except (AttributeError, KeyError, TypeError, ValueError):
         width, height = (max(1, int(float(str(recording.header.get(name, 1))))) for name in ("width", "height"))
         return from_fov(width, height)

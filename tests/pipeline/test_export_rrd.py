@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from posepipe.camera import Intrinsics
 from posepipe.pipeline.export.as_rrd import camera_of, view_frames, write
 from posepipe.pipeline.export.choose import PoseChoice, load
 
@@ -28,6 +30,8 @@ def test_frames_are_those_of_the_file(tmp_path: Path, figure: Callable, record: 
     assert seen.pose2d.keypoints[0].tolist() == [2.25, 3.25]
     camera = camera_of(recording)  # the fixture's is not whole
     assert (camera.width, camera.height, camera.assumed) == (640, 480, True)
+    given = Intrinsics(500.0, 510.0, 320.0, 250.0, 640, 480, False, distortion=(0.1, -0.2, 0.0, 0.0))
+    assert camera_of(replace(recording, header={"camera": given.to_json()})) == given
 
 
 @pytest.mark.parametrize(("choice", "factor"), [(PoseChoice(), 1), (PoseChoice(2), 4)])
