@@ -1,19 +1,29 @@
 """The errors posepipe shows to a person: one sentence, with the fix in it, and the exit code that belongs to it."""
 
+_LONGEST = 1000
+
 
 class PosepipeError(Exception):
     """Base of every expected failure.
 
     `message` says what is wrong, `hint` says what to do about it. The command line prints both as one line and exits
-    with `exit_code`; a traceback appears only with `--debug`.
+    with `exit_code`; a traceback appears only with `--debug`. What a library or a damaged file put into the message
+    may have line breaks and no end: it becomes one line of at most a thousand characters.
     """
 
     exit_code = 1
 
     def __init__(self, message: str, hint: str = "") -> None:
+        message = _line(message)
         super().__init__(message if not hint else f"{message} {hint}")
         self.message = message
         self.hint = hint
+
+
+def _line(text: str) -> str:
+    text = " ".join(part.strip() for part in text.splitlines()) if len(text.splitlines()) > 1 else text
+    half = _LONGEST // 2
+    return text if len(text) <= _LONGEST else f"{text[:half]} ... {text[-half:]}"
 
 
 class InputError(PosepipeError):

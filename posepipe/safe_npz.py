@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import pickle
 import re
+import tokenize
 import zipfile
 import zlib
 from pathlib import Path
@@ -84,6 +85,8 @@ class _Array(_Stand):
                 data = data.encode("latin1")
             if not isinstance(data, bytes) or len(data) != count * kind.value.itemsize:
                 raise ValueError("an array of another size")
+            if count > len(data):  # texts of length 0, which cost numpy memory all the same
+                raise ValueError("an array of nothing")
             flat = np.frombuffer(data, kind.value) if kind.value.itemsize else np.zeros(count, kind.value)
             self.value = flat.reshape(shape, order="F" if columns_first else "C")
 
@@ -165,23 +168,38 @@ def _plain(value: Any, seen: dict[int, Any]) -> Any:
 
 def _member(archive: zipfile.ZipFile, name: str) -> Any:
     with archive.open(name) as file:
-        if not _holds_objects(file):
-            with archive.open(name) as again:
-                return np.lib.format.read_array(again, allow_pickle=False)
+        shape, columns_first, kind = _header(file)
+        if not kind.hasobject:
+            return _numbers(file, archive.getinfo(name).file_size, shape, columns_first, kind)
         loaded = _Unpickler(file, encoding="latin1").load()
     value = _plain(loaded, {id(None): None})
     return value.item() if isinstance(value, np.ndarray) and value.shape == () else value
 
 
-def _holds_objects(file: IO[bytes]) -> bool:
+def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
     version = np.lib.format.read_magic(file)
     if version == (1, 0):
-        _, _, kind = np.lib.format.read_array_header_1_0(file)
-    elif version == (2, 0):
-        _, _, kind = np.lib.format.read_array_header_2_0(file)
-    else:
-        raise ValueError(f"npy version {version}")
-    return bool(kind.hasobject)
+        return np.lib.format.read_array_header_1_0(file)
+    if version == (2, 0):
+        return np.lib.format.read_array_header_2_0(file)
+    raise ValueError(f"npy version {version}")
+
+
+def _numbers(
+    file: IO[bytes], member_bytes: int, shape: tuple[int, ...], columns_first: bool, kind: np.dtype
+) -> np.ndarray:
+    """numpy would make room for whatever shape the header names; here the data has to be there first."""
+    # Numbers without bytes (texts of length 0) cost numpy memory all the same.
+    if any(extent < 0 for extent in shape) or (math.prod(shape) and not kind.itemsize):
+        raise ValueError(f"an array of shape {shape} and type {kind}")
+    needed = math.prod(shape) * kind.itemsize
+    if needed > member_bytes:
+        raise ValueError(f"{needed} bytes in a member of {member_bytes}")
+    data = file.read(needed)
+    if len(data) != needed:
+        raise ValueError("the data ends too early")
+    flat = np.frombuffer(bytearray(data), kind) if needed else np.zeros(0, kind)
+    return flat.reshape(shape, order="F" if columns_first else "C")
 
 
 def read_npz(path: Path, hint: str) -> dict[str, Any]:
@@ -212,7 +230,19 @@ def read_npz(path: Path, hint: str) -> dict[str, Any]:
         NotImplementedError,
         OverflowError,
         RecursionError,
+        RuntimeError,  # an encrypted member
+        SyntaxError,
+        tokenize.TokenError,  # of numpy, about a header
         TypeError,
         ValueError,
     ) as error:
         raise InputError(f"Cannot read {path} ({error}).", hint) from None
+
+
+def read_arrays(path: Path, hint: str) -> dict[str, np.ndarray]:
+    """As read_npz, for files of plain arrays: one with a member that is anything else is refused."""
+    members = read_npz(path, hint)
+    for name, value in members.items():
+        if not isinstance(value, np.ndarray) or value.dtype.hasobject:
+            raise InputError(f"'{name}' in {path} is not an array of numbers or texts.", hint)
+    return members

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from posepipe.errors import InputError
+from posepipe.safe_npz import read_arrays
 from posepipe.skeleton import H36M_17
 
 TABLE = Path(__file__).parent / "data" / "blazepose_actor_noise.npz"
@@ -52,13 +53,16 @@ def make_table(error: NDArray, confidence: NDArray, yaw: NDArray) -> NoiseTable:
 
 def load_table(path: Path = TABLE) -> NoiseTable:
     """Read a measured table; InputError when it is missing or has another layout."""
-    try:
-        with np.load(path, allow_pickle=False) as data:
-            return make_table(data["error"].astype(np.float32), data["confidence"].astype(np.float32), data["yaw"])
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(
-            f"Cannot read the detector noise {path} ({error}).", "Make it with `python benchmarks/measure_detector.py`."
-        ) from None
+    hint = "Make it with `python benchmarks/measure_detector.py`."
+    data = read_arrays(path, hint)
+    rows = len(data["yaw"]) if data.get("yaw", np.empty(())).ndim else 0
+    shapes = {"error": (rows, len(H36M_17), 2), "confidence": (rows, len(H36M_17)), "yaw": (rows,)}
+    for name, shape in shapes.items():
+        if name not in data or data[name].shape != shape or data[name].dtype.kind != "f" or not rows:
+            raise InputError(f"{path} is no table of detector noise: '{name}' is missing or of another shape.", hint)
+        if not np.isfinite(data[name]).all():
+            raise InputError(f"{path}: '{name}' is not finite.", hint)
+    return make_table(data["error"].astype(np.float32), data["confidence"].astype(np.float32), data["yaw"])
 
 
 def apply(

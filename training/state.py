@@ -65,15 +65,19 @@ def load_state(path: Path, config: Mapping[str, Any]) -> State:
     try:
         with safe_open(str(path), framework="pt") as file:
             header = json.loads((file.metadata() or {}).get("posepipe", "{}"))
-            if header.get("format") != FORMAT or header.get("version") != VERSION:
+            if not isinstance(header, dict) or header.get("format") != FORMAT or header.get("version") != VERSION:
                 raise InputError(f"{path} is not a training state of this posepipe.", _FIX)
+            kinds = {"step": int, "config": dict, "scalars": dict}
+            wrong = [key for key, kind in kinds.items() if type(header.get(key)) is not kind]
+            if wrong or header["step"] < 0:
+                raise InputError(f"The training state {path} is damaged ({', '.join(wrong) or 'step'}).", _FIX)
             _same(path, header["config"], dict(config))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
     except FileNotFoundError:
         raise InputError(f"There is no training state {path} to resume.", _FIX) from None
-    except (OSError, SafetensorError, ValueError, KeyError, AttributeError) as error:
+    except (OSError, SafetensorError, ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         raise InputError(f"Cannot read the training state {path} ({error}).", _FIX) from None
-    return State(int(header["step"]), header["config"], tensors, header["scalars"])
+    return State(header["step"], header["config"], tensors, header["scalars"])
 
 
 def _same(path: Path, made_by: dict[str, Any], config: dict[str, Any]) -> None:

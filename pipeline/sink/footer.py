@@ -4,22 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import h5py
-
 from posepipe.pipeline.sink.h5 import FORMAT_VERSION
+from posepipe.safe_h5 import READ_ERRORS, dataset, open_h5, text
 
 
 def source_sha256(path: str | Path) -> str | None:
     """The hash of the source that a complete result file was made from; None when the file is missing, damaged, of
     another format version, or was not closed properly (its number of frames is written last)."""
     try:
-        with h5py.File(path, "r", locking=False) as file:
+        with open_h5(path) as file:
             attributes = file.attrs
-            if attributes.get("format_version") != FORMAT_VERSION:
+            if attributes["format_version"] != FORMAT_VERSION:
                 return None
-            frames = attributes.get("frames")
-            if frames is None or not frames == len(file["frames/pts"]) == len(file["frames/status"]):
-                return None
-            return str(attributes["source_sha256"])
-    except (OSError, KeyError, RuntimeError, ValueError, TypeError):
+            pts, status = dataset(file, "frames/pts", "f", (None,)), dataset(file, "frames/status", "u", (None,))
+            return text(attributes, "source_sha256") if attributes["frames"] == len(pts) == len(status) else None
+    except READ_ERRORS:
         return None

@@ -20,6 +20,7 @@ from posepipe.errors import InputError
 from posepipe.pipeline.refine.clip import finish_clip
 from posepipe.pipeline.sink.atomic import atomic_path, output_error
 from posepipe.pipeline.sink.survivor import SurvivingFile
+from posepipe.safe_h5 import READ_ERRORS, array, groups, open_h5
 
 FORMAT_VERSION = 1
 STATUS_OK, STATUS_NO_PERSON, STATUS_CORRUPT = 0, 1, 2
@@ -275,22 +276,23 @@ def read_h5(path: str | Path) -> Recording:
     if not path.is_file():
         raise InputError(f"{path} does not exist or is not a file.", "Give the .h5 file that posepipe run has written.")
     try:
-        with h5py.File(path, "r", locking=False) as file:
+        with open_h5(path) as file:
             version = file.attrs.get("format_version")
             if version is None:
                 raise InputError(f"{path} is an HDF5 file, but not one of posepipe's.", "Run posepipe run again.")
-            if version != FORMAT_VERSION:
+            if not isinstance(version, int | np.integer) or version != FORMAT_VERSION:
                 raise InputError(
                     f"{path} has format version {version}, this posepipe reads version {FORMAT_VERSION}.",
                     "Use the posepipe it was written with, or run posepipe run again.",
                 )
             header = {name: _plain(value) for name, value in file.attrs.items()}
-            pts, status = file["frames/pts"][()], file["frames/status"][()]
-            tracks = {
-                int(name): _track_record(group)
-                for name, group in sorted(file["tracks"].items(), key=lambda item: int(item[0]))
-            }
-    except (OSError, KeyError, RuntimeError, ValueError) as error:
+            if "frames" not in header:
+                raise InputError(f"{path} is incomplete.", "It was not closed properly; run posepipe run again.")
+            _check_header(header)
+            pts, status = array(file, "frames/pts", "f", (None,)), array(file, "frames/status", "u", (None,))
+            people = {_track_id(name): group for name, group in groups(file, "tracks").items()}
+            tracks = {number: _track_record(people[number]) for number in sorted(people)}
+    except READ_ERRORS as error:
         raise InputError(f"{path} is damaged or not a result file ({error}).", "Run posepipe run again.") from None
     rows_agree = all(
         len({len(values) for values in vars(track).values() if isinstance(values, np.ndarray)}) == 1
@@ -301,10 +303,30 @@ def read_h5(path: str | Path) -> Recording:
     return Recording(header, pts, status, tracks)
 
 
+def _track_id(name: str) -> int:
+    if not (name.isascii() and name.isdigit()):
+        raise ValueError(f"'{name}' is not the number of a track")
+    return int(name)
+
+
 def _track_record(group: h5py.Group) -> TrackRecord:
-    columns = {name: group[name][()] for name in row_columns(1, "float32")}
-    columns |= {name: group[name][()] for name in OPTIONAL_COLUMNS if name in group}
+    columns = {}
+    for name, (shape, dtype) in (row_columns(1, "float32") | OPTIONAL_COLUMNS).items():
+        if name not in OPTIONAL_COLUMNS or name in group:
+            # Another skeleton or number of hypotheses is for the caller to see; here it has to have as many extents.
+            columns[name] = array(group, name, dtype.kind, (None, *(None for _ in shape)))
     return TrackRecord(**columns, scale=float(group.attrs.get("scale", 1.0)))
+
+
+_WHOLE_NUMBERS = ("width", "height", "hypotheses", "steps", "seed", "frames")
+
+
+def _check_header(header: Mapping[str, object]) -> None:
+    """ValueError unless every entry is of its kind: what reads a result file counts on it."""
+    for name in (*HEADER, "frames"):
+        wanted = int if name in _WHOLE_NUMBERS else float if name == "fps" else tuple if name == "joint_names" else str
+        if type(header.get(name)) is not wanted:
+            raise ValueError(f"its '{name}' is missing or not what it should be")
 
 
 def _plain(value: object) -> HeaderValue:

@@ -243,9 +243,14 @@ def _open_error(path: Path, error: Exception) -> InputError:
 def _video_stream(path: Path, container: av.container.InputContainer) -> VideoStream:
     if container.format.name == "tty":  # FFmpeg renders text files as if they were a terminal
         raise InputError(f"{path} is a text file.", "Give a video file such as MP4, MOV, MKV or AVI.")
+    unknown = False
     for stream in container.streams.video:
         if not stream.disposition & av.stream.Disposition.attached_pic:  # the cover picture of a song
-            return stream
+            if stream.codec_context:
+                return stream
+            unknown = True
+    if unknown:
+        raise InputError(f"{path} is in a format of pictures that FFmpeg does not know.", "Convert it, e.g. to H.264.")
     raise InputError(f"{path} has no video in it, only sound or data.", "Give a file with a video stream.")
 
 

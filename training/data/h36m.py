@@ -11,11 +11,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from posepipe.errors import InputError
+from posepipe.safe_h5 import READ_ERRORS, array, groups, inside, open_h5
 from posepipe.safe_npz import read_npz
 from posepipe.skeleton import H36M_17, MPII_16
 from posepipe.training.data.clean import check_person, resample
@@ -184,9 +184,9 @@ def _numbers(values: Any, where: str) -> NDArray:
 
 def _dataset(path: Path, key: str) -> NDArray[np.float64]:
     try:
-        with h5py.File(path, "r") as file:
-            return np.asarray(file[key][()], np.float64)
-    except (OSError, KeyError, AttributeError, TypeError, ValueError) as error:
+        with open_h5(path) as file:
+            return np.asarray(array(file, key, "fiu"), np.float64)
+    except READ_ERRORS as error:
         raise InputError(f"Cannot read '{key}' from {path} ({error}).", H5_HINT) from None
 
 
@@ -203,19 +203,28 @@ def _hourglass(folder: Path) -> dict[str, list[Detections2D]]:
     return found
 
 
+# /subjectN/cameraK: what it holds, and how many numbers each is
+_CAMERA_SIZES = {"R": 9, "T": 3, "f": 2, "c": 2, "k": 3, "p": 2}
+
+
 def _cameras(path: Path, subject: str) -> list[RecordedCamera]:
     """/subjectN/cameraK/{R, T, f, c, k, p, Name}: R transposed (MATLAB), T the camera's centre in mm; as the
     first version of 3d-pose-baseline reads them: R.T (p - T)."""
     cameras = []
     try:
-        with h5py.File(path, "r") as file:
-            for group in file[f"subject{subject[1:]}"].values():
-                get = {key: np.asarray(group[key][()], np.float64) for key in ("R", "T", "f", "c", "k", "p", "Name")}
+        with open_h5(path) as file:
+            for group in groups(inside(file, f"subject{subject[1:]}")).values():
+                get = {key: array(group, key, "fiu").astype(np.float64) for key in (*_CAMERA_SIZES, "Name")}
                 flat = {key: value.ravel() for key, value in get.items()}
+                for key, size in _CAMERA_SIZES.items():
+                    if flat[key].size != size or not np.isfinite(flat[key]).all():
+                        raise ValueError(f"'{key}' is not {size} finite numbers")
                 name = "".join(chr(int(letter)) for letter in flat["Name"])
-                turn, centre = get["R"].T @ Z_UP_TO_Y_UP.T, to_y_up(flat["T"] / 1000, Z_UP_TO_Y_UP)
+                if not name.isalnum():
+                    raise ValueError(f"'{name}' is no camera's name")
+                turn, centre = get["R"].reshape(3, 3).T @ Z_UP_TO_Y_UP.T, to_y_up(flat["T"] / 1000, Z_UP_TO_Y_UP)
                 cameras.append(RecordedCamera(subject, name, turn, centre, flat["f"], flat["c"], flat["k"], flat["p"]))
-    except (OSError, KeyError, AttributeError, TypeError, ValueError) as error:
+    except READ_ERRORS as error:
         raise InputError(f"Cannot read the cameras of {subject} from {path} ({error}).", H5_HINT) from None
     return cameras
 

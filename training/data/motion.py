@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from posepipe.errors import InputError, OutputError
+from posepipe.safe_h5 import READ_ERRORS, array, groups, inside, open_h5, text, texts
 from posepipe.skeleton import H36M_17
 
 FORMAT, VERSION = "posepipe-motion", 1
@@ -121,22 +122,23 @@ def load_keypoints_2d(path: Path, clip: str) -> tuple[Detections2D, ...]:
 
     Raises InputError when the file is missing, damaged, or has no such clip."""
     try:
-        with h5py.File(path, "r") as file:
-            group = file["clips"][clip].get("keypoints_2d", {})
+        with open_h5(path) as file:
             return tuple(
-                Detections2D(detector, camera, tuple(dataset.attrs["joint_names"]), dataset[()])
-                for detector, by_camera in group.items()
-                for camera, dataset in by_camera.items()
+                Detections2D(detector, camera, texts(by_camera[camera].attrs, "joint_names"), points)
+                for detector, by_camera in groups(inside(file, f"clips/{clip}"), "keypoints_2d").items()
+                for camera in by_camera
+                for points in [array(by_camera, camera, "f", (None, None, 2))]
             )
-    except (OSError, KeyError, AttributeError) as error:
+    except READ_ERRORS as error:
         raise InputError(f"Cannot read the 2D keypoints of '{clip}' from {path} ({error}).") from None
 
 
 def check_layout(file: h5py.File, path: Path) -> None:
     """InputError unless the file is a motion file of this version and skeleton."""
-    if file.attrs.get("format") != FORMAT or file.attrs.get("version") != VERSION:
+    version = file.attrs.get("version")
+    if text(file.attrs, "format") != FORMAT or not isinstance(version, int | np.integer) or version != VERSION:
         raise InputError(f"{path} is not a {FORMAT} file of version {VERSION}.", BUILD_HINT)
-    if tuple(file.attrs["joint_names"]) != H36M_17.joints:
+    if texts(file.attrs, "joint_names") != H36M_17.joints:
         raise InputError(f"{path} has other joints than {H36M_17.name}.", BUILD_HINT)
 
 
@@ -147,18 +149,17 @@ def load_motion(path: Path, split: str | None = None) -> list[Clip]:
     hint = BUILD_HINT
     clips = []
     try:
-        with h5py.File(path, "r") as file:
+        with open_h5(path) as file:
             check_layout(file, path)
-            for name, group in file["clips"].items():
-                if split is not None and group.attrs["split"] != split:
+            for name, group in groups(file, "clips").items():
+                subject, action, source, side = (text(group.attrs, k) for k in ("subject", "action", "source", "split"))
+                if split is not None and side != split:
                     continue
-                joints = group["joints"][()].astype(np.float32, copy=False)
-                if joints.ndim != 3 or joints.shape[1:] != (len(H36M_17), 3) or not np.isfinite(joints).all():
+                joints = array(group, "joints", "f", (None, len(H36M_17), 3)).astype(np.float32, copy=False)
+                if not np.isfinite(joints).all():
                     raise InputError(f"{path}: clip '{name}' is not a finite (T, 17, 3) array.", hint)
-                subject, action, source = (str(group.attrs[key]) for key in ("subject", "action", "source"))
-                side = str(group.attrs["split"])
                 clips.append(Clip(name, subject, joints, action, source, float(group.attrs["fps"]), side))
-    except (OSError, KeyError, AttributeError) as error:
+    except READ_ERRORS as error:
         raise InputError(f"Cannot read motion from {path} ({error}).", hint) from None
     if not clips:
         raise InputError(f"{path} has no clips" + (f" of the split '{split}'." if split else "."), hint)

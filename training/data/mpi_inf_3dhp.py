@@ -10,11 +10,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from posepipe.errors import InputError
+from posepipe.safe_h5 import READ_ERRORS, array, open_h5
 from posepipe.safe_npz import read_npz
 from posepipe.skeleton import H36M_17
 from posepipe.training.data.clean import check_person, resample
@@ -91,12 +91,12 @@ def _clips(name: str, points: NDArray, joints: NDArray, valid: NDArray, source: 
 def _from_mat(path: Path) -> tuple[NDArray, NDArray, NDArray]:
     """annot2 (T, 1, 17, 2) px, univ_annot3 (T, 1, 17, 3) mm, valid_frame (T, 1): MATLAB's axes, reversed."""
     try:
-        with h5py.File(path, "r") as file:
+        with open_h5(path) as file:
             missing = [key for key in _KEYS if key not in file]
             if missing:
                 raise InputError(f"{path} has no {', '.join(missing)}.", MAT_HINT)
-            points, joints, valid = (np.asarray(file[key][()], np.float64) for key in _KEYS)
-    except (OSError, AttributeError, TypeError, ValueError) as error:
+            points, joints, valid = (array(file, key, "fiu").astype(np.float64) for key in _KEYS)
+    except READ_ERRORS as error:
         raise InputError(f"Cannot read {path} ({error}).", MAT_HINT) from None
     return _without_person(points), _without_person(joints), valid.ravel()
 

@@ -6,7 +6,6 @@ joint stands at the *start* of the bone of its name.
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from posepipe.errors import InputError
+from posepipe.safe_npz import read_arrays
 
 # The clips were made from the skeleton of CMU subject 02 with the offsets of `thorax` and of both `wrist` bones set to
 # zero: neck and clavicles start at the *lower* end of the thorax, and the figure is 117 mm too short. The clavicles
@@ -37,18 +37,17 @@ def read_positions(path: Path) -> PositionClips:
     """Read a positions npz (never unpickles). Raises InputError for a missing file, another layout, an array of another
     shape, or values that are not finite."""
     hint = "Expected an npz with joint_names, parents, fps and one (T, J, 3) array per clip."
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {key: archive[key] for key in archive.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError) as error:
-        raise InputError(f"Cannot read motion from {path} ({error}).", hint) from None
+    arrays = read_arrays(path, hint)
     missing = [key for key in ("joint_names", "parents", "fps") if key not in arrays]
     if missing:
         raise InputError(f"{path} has no {', '.join(missing)}.", hint)
-    names = tuple(str(name) for name in arrays.pop("joint_names"))
-    parents = tuple(int(parent) for parent in arrays.pop("parents"))
-    fps = float(arrays.pop("fps"))
-    if len(parents) != len(names) or not all(-1 <= p < i for i, p in enumerate(parents)) or not fps > 0:
+    try:
+        names = tuple(str(name) for name in arrays.pop("joint_names"))
+        parents = tuple(int(parent) for parent in arrays.pop("parents"))
+        fps = float(arrays.pop("fps"))
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InputError(f"{path}: joint_names, parents and fps are not what they should be ({error}).", hint) from None
+    if len(parents) != len(names) or not all(-1 <= p < i for i, p in enumerate(parents)) or not 0 < fps < 10_000:
         raise InputError(f"{path}: joint_names, parents and fps do not fit together.", hint)
     if not arrays:
         raise InputError(f"{path} has no clips.", hint)

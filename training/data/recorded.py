@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from posepipe.errors import InputError
 from posepipe.lifters.space import to_screen
+from posepipe.safe_h5 import dataset, groups, inside, texts
 from posepipe.skeleton import H36M_17, MPII_16
 from posepipe.training.data.batches import Floats
 from posepipe.training.data.frame_pool import Arrays, Blocks, FramePool
@@ -75,19 +76,26 @@ def recorded_rows(path: Path, split: str, keypoints: str, count: int) -> Arrays:
 def read_cameras(file: h5py.File) -> dict[tuple[str, str], RecordedCamera]:
     """The cameras of a motion file by (subject, name)."""
     return {
-        (subject, name): RecordedCamera(subject, name, *(np.asarray(group.attrs[key], np.float64) for key in _CAMERA))
-        for subject, by_name in file.get("cameras", {}).items()
-        for name, group in by_name.items()
+        (subject, name): RecordedCamera(subject, name, *(_numbers(group, key) for key in _CAMERA))
+        for subject, by_name in groups(file, "cameras").items()
+        for name, group in groups(by_name).items()
     }
 
 
-_CAMERA = ("rotation", "centre", "focal", "principal", "radial", "tangential")
+_CAMERA = {"rotation": (3, 3), "centre": (3,), "focal": (2,), "principal": (2,), "radial": (3,), "tangential": (2,)}
+
+
+def _numbers(group: h5py.Group, key: str) -> NDArray[np.float64]:
+    value = np.asarray(group.attrs[key], np.float64)
+    if value.shape != _CAMERA[key] or not np.isfinite(value).all():
+        raise ValueError(f"'{key}' of the camera {group.name} is not {_CAMERA[key]} finite numbers")
+    return value
 
 
 def _cameras_of(
     file: h5py.File, path: Path, piece: Piece, keypoints: str, cameras: dict[tuple[str, str], RecordedCamera]
 ) -> list[str]:
-    stored = file["clips"][piece.clip].get("keypoints_2d", {})
+    stored = groups(inside(file, f"clips/{piece.clip}"), "keypoints_2d")
     names = [name for subject, name in cameras if subject == piece.subject]
     if not names:
         raise InputError(f"{path} has no cameras of {piece.subject}.", _CAMERAS_HINT)
@@ -105,10 +113,13 @@ def _sample(
     piece = seen.piece
     camera = cameras[piece.subject, seen.camera]
     joints = (read_joints(file, path, piece).astype(np.float64) - camera.centre) @ camera.rotation.T
-    stored = file["clips"][piece.clip].get("keypoints_2d", {})
+    stored = groups(inside(file, f"clips/{piece.clip}"), "keypoints_2d")
     if keypoints in stored:
-        dataset = stored[keypoints][seen.camera]
-        pixels = to_h36m(dataset[piece.start : piece.stop], tuple(dataset.attrs["joint_names"]), path)
+        points = dataset(stored[keypoints], seen.camera, "f", (None, None, 2))
+        names = texts(points.attrs, "joint_names")
+        if len(points) < piece.stop or points.shape[1] != len(names):
+            raise ValueError(f"the keypoints of '{piece.clip}' do not fit its joints")
+        pixels = to_h36m(points[piece.start : piece.stop], names, path)
     else:
         pixels = project_recorded(joints, camera)
     finite = np.isfinite(pixels).all(-1)

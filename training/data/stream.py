@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from posepipe.errors import InputError
+from posepipe.safe_h5 import READ_ERRORS, dataset, groups, open_h5, text
 from posepipe.training.data.batches import Floats, common_heading, rarity
 from posepipe.training.data.frame_pool import Arrays, Blocks, FramePool
 from posepipe.training.data.motion import BUILD_HINT, check_layout
@@ -35,14 +36,12 @@ def pieces(path: Path, split: str) -> list[Piece]:
     no such clips."""
     found = []
     with open_motion(path) as file:
-        for name, group in file["clips"].items():
-            if group.attrs["split"] != split:
+        for name, group in groups(file, "clips").items():
+            if text(group.attrs, "split") != split:
                 continue
-            shape = group["joints"].shape
-            if len(shape) != 3 or shape[1:] != (17, 3):
-                raise InputError(f"{path}: clip '{name}' has the shape {shape}, not (T, 17, 3).", BUILD_HINT)
-            subject = str(group.attrs["subject"])
-            ends = [*range(0, shape[0], BLOCK_ROWS), shape[0]]
+            count = len(dataset(group, "joints", "f", (None, 17, 3)))
+            subject = text(group.attrs, "subject")
+            ends = [*range(0, count, BLOCK_ROWS), count]
             found += [Piece(name, subject, a, b) for a, b in itertools.pairwise(ends)]
     if not found:
         raise InputError(f"{path} has no clips of the split '{split}'.", BUILD_HINT)
@@ -64,7 +63,9 @@ def joint_blocks(path: Path, split: str) -> Blocks:
 
 def read_joints(file: h5py.File, path: Path, piece: Piece) -> Floats:
     """(rows, 17, 3) float32 metres. Raises InputError for numbers that are not finite."""
-    joints = file["clips"][piece.clip]["joints"][piece.start : piece.stop].astype(np.float32, copy=False)
+    joints = dataset(file, f"clips/{piece.clip}/joints", "f", (None, 17, 3))[piece.start : piece.stop].astype(
+        np.float32, copy=False
+    )
     finite = np.isfinite(joints).all(axis=(1, 2))
     if not finite.all():
         frame = piece.start + int(np.argmin(finite))
@@ -118,8 +119,8 @@ def _every(blocks: Blocks, step: int) -> Floats:
 def open_motion(path: Path) -> Iterator[h5py.File]:
     """An open motion file; whatever is wrong with it, also while it is read, is one InputError."""
     try:
-        with h5py.File(path, "r") as file:
+        with open_h5(path) as file:
             check_layout(file, path)
             yield file
-    except (OSError, KeyError, AttributeError) as error:
+    except READ_ERRORS as error:
         raise InputError(f"Cannot read motion from {path} ({error}).", BUILD_HINT) from None

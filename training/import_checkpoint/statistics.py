@@ -7,7 +7,6 @@ mean_2d, std_2d (16,2) pixels, mean_3d, std_3d (16,3) millimetres, relative to t
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,8 +14,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from posepipe.errors import CheckpointError
+from posepipe.errors import CheckpointError, InputError
 from posepipe.lifters.codec import InputCodec, OutputCodec
+from posepipe.safe_npz import read_arrays
 
 _SHAPES = {"mean_2d": (16, 2), "std_2d": (16, 2), "mean_3d": (16, 3), "std_3d": (16, 3), "image_size": (2,)}
 _MM = 1e-3
@@ -37,9 +37,9 @@ def read_statistics(path: Path) -> Statistics:
     """Read the npz. Raises CheckpointError that names what is missing or misshaped."""
     fix = "It must hold " + ", ".join(f"{name} {shape}" for name, shape in _SHAPES.items()) + "."
     try:
-        with np.load(path) as file:
-            given = {name: np.asarray(file[name], np.float64) for name in _SHAPES}
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        file = read_arrays(path, fix)
+        given = {name: np.asarray(file[name], np.float64) for name in _SHAPES}
+    except (InputError, TypeError, ValueError, KeyError) as error:
         raise CheckpointError(f"Cannot use the statistics in {path} ({error}).", fix) from None
     for name, shape in _SHAPES.items():
         if given[name].size != np.prod(shape) or not np.isfinite(given[name]).all():

@@ -76,8 +76,8 @@ class Bundle:
             with open(path, "rb") as file:
                 file.seek(entry.offset)
                 data = file.read(entry.size)
-        except OSError as error:
-            raise CheckpointError(f"Cannot read {path} ({error.strerror or error}).", _FIX) from None
+        except (OSError, ValueError, OverflowError) as error:  # also an offset that no file has
+            raise CheckpointError(f"Cannot read {path} ({error}).", _FIX) from None
         if crc32c(data) != entry.crc:
             raise CheckpointError(f"{path} is damaged: the checksum of {name} does not match.", _FIX)
         return np.frombuffer(data, np.dtype(entry.dtype).newbyteorder("<")).reshape(entry.shape)
@@ -91,8 +91,8 @@ def open_bundle(file: Path) -> Bundle:
     index = Path(f"{prefix}.index")
     try:
         data = index.read_bytes()
-    except OSError as error:
-        raise CheckpointError(f"Cannot read {index} ({error.strerror or error}).", _FIX) from None
+    except (OSError, ValueError) as error:  # ValueError: the name has a zero byte
+        raise CheckpointError(f"Cannot read {index} ({error}).", _FIX) from None
     try:
         table = read_table(data)
         header = _fields(table.pop(b"", b""))

@@ -34,8 +34,16 @@ def graph_info(graph: Path, metadata: Mapping[str, str]) -> GraphInfo:
     """From a graph's metadata. Raises CheckpointError unless it is one of ours over the weights that lie beside it."""
     if CONTRACT not in metadata:
         raise CheckpointError(f"{graph} was not made by posepipe.", REBUILD)
-    weights, digest = graph.parent / metadata.get(WEIGHTS, ""), metadata.get(WEIGHTS_SHA256, "")
-    if file_sha256(weights) != digest:
+    name, digest = metadata.get(WEIGHTS, ""), metadata.get(WEIGHTS_SHA256, "")
+    weights = graph.parent / name
+    if not name or Path(name).name != name:
+        raise CheckpointError(f"{graph} names the weights '{name}', which is not a file beside it.", REBUILD)
+    try:
+        # A device or a pipe would be read for ever.
+        right = weights.is_file() and file_sha256(weights) == digest
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"Cannot read the weights of {graph} ({error}).", REBUILD) from None
+    if not right:
         raise CheckpointError(f"{graph.name} was made for another version of {weights.name}.", REBUILD)
     return GraphInfo(parse(metadata[CONTRACT], str(graph)), weights, digest)
 

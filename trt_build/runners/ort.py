@@ -49,7 +49,8 @@ class OrtRunner:
         on_gpu = CUDA in self._session.get_providers()
         if device == "cuda" and not on_gpu:
             raise EngineError("This ONNX Runtime cannot use the GPU.", "Install onnxruntime-gpu, or use the CPU.")
-        info = graph_info(graph, self._session.get_modelmeta().custom_metadata_map)
+        info = graph_info(graph, _metadata(self._session, graph))
+        self._graph = graph
         self.contract: Checkpoint = info.contract
         self.checkpoint_sha256 = info.weights_sha256
         self.backend = f"onnxruntime[{'cuda' if on_gpu else 'cpu'}]"
@@ -85,7 +86,14 @@ class OrtRunner:
             if array.shape != wanted[name]:
                 raise UsageError(f"The lifter's input '{name}' has the shape {array.shape}, not {wanted[name]}.")
         feeds = {"keypoints": keypoints, "confidence": confidence, "noise": noise}
-        hypotheses, log_weights = self._session.run(["hypotheses", "log_weights"], feeds)
+        try:
+            hypotheses, log_weights = self._session.run(["hypotheses", "log_weights"], feeds)
+        except Exception as error:
+            if not _is_its_own(error):
+                raise
+            raise CheckpointError(f"ONNX Runtime cannot run {self._graph} ({_reason(error)}).", REBUILD) from None
+        if hypotheses.shape != (people, count, 17, 3) or log_weights.shape != (people, count):
+            raise CheckpointError(f"{self._graph} gives arrays of other shapes than its header says.", REBUILD)
         return hypotheses, log_weights
 
     def close(self) -> None:
@@ -103,7 +111,7 @@ class OrtRunner:
 def read_graph(graph: Path) -> GraphInfo:
     """What a graph says of itself, for runners that do not run it. Raises CheckpointError as OrtRunner does."""
     session = open_session(Path(graph), 1, [CPU], optimise=False)
-    return graph_info(Path(graph), session.get_modelmeta().custom_metadata_map)
+    return graph_info(Path(graph), _metadata(session, Path(graph)))
 
 
 def cuda_provider() -> bool:
@@ -131,7 +139,22 @@ def open_session(
     try:
         return onnxruntime.InferenceSession(str(graph), options, providers=providers)
     except Exception as error:
-        if type(error).__module__.split(".")[0] != "onnxruntime":
+        if not _is_its_own(error):
             raise
-        reason = str(error).splitlines()[0]
-        raise CheckpointError(f"ONNX Runtime cannot load {graph} ({reason}).", REBUILD) from None
+        raise CheckpointError(f"ONNX Runtime cannot load {graph} ({_reason(error)}).", REBUILD) from None
+
+
+def _metadata(session: onnxruntime.InferenceSession, graph: Path) -> dict[str, str]:
+    try:
+        return dict(session.get_modelmeta().custom_metadata_map)
+    except UnicodeDecodeError as error:
+        raise CheckpointError(f"The header of {graph} is damaged ({error}).", REBUILD) from None
+
+
+def _is_its_own(error: Exception) -> bool:
+    """Whether a failure is ONNX Runtime's. Its texts quote the graph; those of a damaged one may be no UTF-8."""
+    return type(error).__module__.split(".")[0] == "onnxruntime" or isinstance(error, UnicodeDecodeError)
+
+
+def _reason(error: Exception) -> str:
+    return "the file is damaged" if isinstance(error, UnicodeDecodeError) else (str(error).splitlines() or ["?"])[0]

@@ -1,0 +1,109 @@
+"""Reading HDF5 files that somebody else has made, or a bad disk has changed.
+
+HDF5 follows links into other files, and makes room for whatever size a damaged header names. Here a data set has to lie
+in the file itself, to have the type and shape that is expected, and to be no larger than its file can hold.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+# What h5py and numpy raise over damaged files; which of them is not to be foreseen.
+READ_ERRORS = (
+    OSError, KeyError, IndexError, RuntimeError, ValueError, TypeError, AttributeError, OverflowError, MemoryError,
+    NotImplementedError,
+)  # fmt: skip
+
+_MOST_PACKED = 1100  # deflate packs at most 1032 to one
+_SMALL = 1 << 20
+
+
+@contextmanager
+def open_h5(path: str | Path) -> Iterator[h5py.File]:
+    """The file, open for reading; also from a disk without file locks. Raises one of READ_ERRORS."""
+    if not os.path.isfile(path):  # a pipe would be waited for
+        raise FileNotFoundError(f"there is no file {path}")
+    with h5py.File(path, "r", locking=False) as file:
+        yield file
+
+
+def inside(group: h5py.Group, name: str) -> Any:
+    """The group or data set at a path below a group. Raises KeyError where there is none, ValueError for a link: ours
+    and the data sets' files have none, and one can lead into another file or round in a circle."""
+    item = group
+    for part in name.split("/"):
+        if not isinstance(item, h5py.Group):
+            raise ValueError(f"'{name}' is not in a group")
+        link = item.get(part, getlink=True)
+        if link is None:
+            raise KeyError(f"'{name}' is missing")
+        if not isinstance(link, h5py.HardLink):
+            raise ValueError(f"'{name}' is a link to somewhere else")
+        item = item[part]
+    return item
+
+
+def groups(group: h5py.Group, name: str = "") -> dict[str, h5py.Group]:
+    """The groups inside the one at a path, by name; {} where there is none at that path. Raises ValueError for anything
+    that is not a group."""
+    if name:
+        if name.split("/")[0] not in group:
+            return {}
+        group = inside(group, name)
+        if not isinstance(group, h5py.Group):
+            raise ValueError(f"'{name}' is not a group")
+    found = {key: inside(group, key) for key in group}
+    for key, item in found.items():
+        if not isinstance(item, h5py.Group):
+            raise ValueError(f"'{key}' is not a group")
+    return found
+
+
+def dataset(group: h5py.Group, name: str, kinds: str, shape: tuple[int | None, ...] | None = None) -> h5py.Dataset:
+    """The data set at a path below a group, not read yet. kinds: numpy's letters ("f", "iu"); shape: None for an extent
+    that may be anything, None for any shape.
+
+    Raises KeyError, or ValueError for another type or shape, for data outside the file, and for more than the file can
+    hold."""
+    item = inside(group, name)
+    if not isinstance(item, h5py.Dataset) or item.shape is None or item.dtype.kind not in kinds:
+        raise ValueError(f"'{name}' is not an array of numbers")
+    if shape is not None:
+        fits = len(item.shape) == len(shape)
+        if not fits or any(w is not None and w != h for w, h in zip(shape, item.shape, strict=True)):
+            raise ValueError(f"'{name}' has the shape {item.shape}")
+    if item.external or item.is_virtual:
+        raise ValueError(f"'{name}' lies in another file")
+    stored = min(item.id.get_storage_size(), item.file.id.get_filesize())
+    if item.nbytes > max(_SMALL, _MOST_PACKED * stored):
+        raise ValueError(f"'{name}' claims {item.nbytes} bytes, the file holds {stored} of it")
+    return item
+
+
+def array(group: h5py.Group, name: str, kinds: str, shape: tuple[int | None, ...] | None = None) -> NDArray:
+    """dataset(...), read."""
+    return np.asarray(dataset(group, name, kinds, shape)[()])
+
+
+def text(attributes: h5py.AttributeManager, name: str) -> str:
+    """An attribute that has to be a text. Raises KeyError or ValueError."""
+    value = attributes[name]
+    if not isinstance(value, str):
+        raise ValueError(f"'{name}' is not a text")
+    return value
+
+
+def texts(attributes: h5py.AttributeManager, name: str) -> tuple[str, ...]:
+    """An attribute that has to be a list of texts. Raises KeyError or ValueError."""
+    value = attributes[name]
+    if not isinstance(value, np.ndarray) or not all(isinstance(item, str) for item in value.ravel()):
+        raise ValueError(f"'{name}' is not a list of texts")
+    return tuple(value.ravel())
