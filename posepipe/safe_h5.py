@@ -1,14 +1,19 @@
 """Reading HDF5 files that somebody else has made, or a bad disk has changed.
 
 HDF5 follows links into other files, and makes room for whatever size a damaged header names. Here a data set has to lie
-in the file itself, to have the type and shape that is expected, and to be no larger than its file can hold.
+in the file itself, to have the type and shape that is expected, and to be no larger than its file can hold. And the
+library crashes over some damaged files, or never comes back: another process looks at the file first.
 """
 
 from __future__ import annotations
 
 import os
+import resource
+import signal
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +31,71 @@ _MOST_PACKED = 1100  # deflate packs at most 1032 to one
 _SMALL = 1 << 20
 
 
+_SECONDS, _BYTES_PER_SECOND = 4, 10 << 20  # of processor time that looking at a file may take
+_WHOLE = 64 << 20  # a file up to this size is read whole by the process that looks at it
+
+
 @contextmanager
-def open_h5(path: str | Path) -> Iterator[h5py.File]:
-    """The file, open for reading; also from a disk without file locks. Raises one of READ_ERRORS."""
+def open_h5(path: str | Path, survey: bool = True) -> Iterator[h5py.File]:
+    """The file, open for reading; also from a disk without file locks. Raises one of READ_ERRORS.
+
+    survey: False for a file whose bytes are known to be our own."""
     if not os.path.isfile(path):  # a pipe would be waited for
         raise FileNotFoundError(f"there is no file {path}")
+    if survey:
+        found = os.stat(path)
+        _survey(os.path.abspath(path), found.st_size, found.st_mtime_ns)
     with h5py.File(path, "r", locking=False) as file:
         yield file
+
+
+@lru_cache(maxsize=256)
+def _survey(path: str, size: int, mtime_ns: int) -> None:
+    """Walk through a file in a forked process. OSError if that crashes or takes too long; all other errors will come
+    again. Not where other threads run, since they might hold a lock that the fork would wait for."""
+    if not hasattr(os, "fork") or threading.active_count() > 1:
+        return
+    child = os.fork()
+    if child == 0:
+        try:
+            seconds = _SECONDS + size // _BYTES_PER_SECOND
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGXCPU):
+                signal.signal(number, signal.SIG_DFL)
+            resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
+            resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+            _walk(path, size <= _WHOLE)
+        finally:
+            os._exit(0)
+    _, status = os.waitpid(child, 0)
+    if os.WIFSIGNALED(status):
+        how = "does not come back from" if os.WTERMSIG(status) in (signal.SIGXCPU, signal.SIGKILL) else "crashes over"
+        raise OSError(f"it is damaged: the HDF5 library {how} it")
+
+
+def _walk(path: str, whole: bool) -> None:
+    with h5py.File(path, "r", locking=False) as file:
+        waiting: list[h5py.Group] = [file]
+        while waiting:
+            group = waiting.pop()
+            for holder in (group, *(item for item in _members(group) if isinstance(item, h5py.Dataset))):
+                for name in holder.attrs:
+                    with suppress(*READ_ERRORS):
+                        holder.attrs[name]
+                if isinstance(holder, h5py.Dataset):
+                    with suppress(*READ_ERRORS):
+                        # the checks of dataset() first: what they refuse is not read in earnest either
+                        item = dataset(holder.parent, holder.name.rsplit("/", 1)[1], "fiu")
+                        _ = item[()] if whole or not item.shape else (item[:1], item[-1:])
+            waiting += [item for item in _members(group) if isinstance(item, h5py.Group)]
+
+
+def _members(group: h5py.Group) -> list[Any]:
+    found = []
+    with suppress(*READ_ERRORS):
+        for name in group:
+            with suppress(*READ_ERRORS):
+                found.append(inside(group, name))
+    return found
 
 
 def inside(group: h5py.Group, name: str) -> Any:

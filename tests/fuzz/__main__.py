@@ -16,7 +16,7 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from tests.fuzz.pool import Result, run
+from tests.fuzz.pool import Result, run, run_inside
 from tests.fuzz.targets import TARGETS
 
 
@@ -26,13 +26,17 @@ def main() -> int:
     parser.add_argument("--cases", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--inside", action="store_true", help="all in this process, which a crash or a hang then ends")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="leave all files here, findings in evidence/")
     args = parser.parse_args()
     bad = False
     for name in TARGETS if "all" in args.targets else args.targets:
         with tempfile.TemporaryDirectory(prefix="posepipe-fuzz-") as temporary:
             folder = args.keep / f"{name}-{args.seed}" if args.keep else Path(temporary)
-            result = run(name, args.cases, args.seed, folder, args.jobs)
+            if args.inside:
+                result = run_inside(name, args.cases, args.seed, Path(temporary) / "inside")
+            else:
+                result = run(name, args.cases, args.seed, folder, args.jobs)
             _show(result)
             bad |= bool(result.found)
     return int(bad)

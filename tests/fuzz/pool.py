@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ import numpy as np
 
 from tests.fuzz.target import Cases
 from tests.fuzz.targets import TARGETS
-from tests.fuzz.worker import DIED, FOUND, RIGHT, RUNNING
+from tests.fuzz.worker import DIED, FOUND, RIGHT, RUNNING, limit, limited, prepare
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -34,9 +35,11 @@ class Result:
 
 
 def run(name: str, cases: int, seed: int, folder: Path, jobs: int = 1) -> Result:
-    """Run cases 0 to `cases` of a target. folder: for the files; evidence of findings is left in folder/evidence."""
+    """Run cases 0 to `cases` of a target. folder: for the files, emptied first; evidence of findings is
+    left in folder/evidence."""
     began = time.perf_counter()
-    folder.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
     outcomes = folder / "outcomes"
     outcomes.write_bytes(bytes(cases))
     place = folder / "files-0"
@@ -61,6 +64,22 @@ def run(name: str, cases: int, seed: int, folder: Path, jobs: int = 1) -> Result
         for code, number in zip(values.tolist(), numbers.tolist(), strict=True):
             counts[names.get(code, "not run")] += number
     _keep_evidence(name, seed, place, folder / "evidence", found)
+    return Result(name, cases, time.perf_counter() - began, dict(counts), found)
+
+
+def run_inside(name: str, cases: int, seed: int, folder: Path) -> Result:
+    """As run, in this process, which a hang or a crash ends: for a few cases; a process costs seconds."""
+    began = time.perf_counter()
+    folder.mkdir(parents=True)
+    TARGETS[name].build(folder)
+    known = Cases(TARGETS[name], folder, name, seed)
+    prepare(known, folder)
+    limit()
+    counts, found = Counter[str](), []
+    for number in range(cases):
+        outcome = limited(known, number, folder)
+        counts["found" if isinstance(outcome, dict) else outcome or "right"] += 1
+        found += [outcome] if isinstance(outcome, dict) else []
     return Result(name, cases, time.perf_counter() - began, dict(counts), found)
 
 

@@ -33,38 +33,54 @@ def main(argv: list[str]) -> int:
     cases = Cases(TARGETS[name], Path(folder), name, int(seed))
     classes = _Classes(Path(reports) / "classes.txt")
     place = Path(folder)
-    for original, known in zip(cases.originals, cases.seeds, strict=True):
-        (place / known.path).write_bytes(original)
-    for known in cases.seeds:  # the whole files are right; and what reading imports is there before memory is limited
-        known.read(place / known.path)
-    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY_BYTES, -1))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    faulthandler.enable()
-    faulthandler.register(signal.SIGPROF, chain=True)
-    faulthandler.register(signal.SIGALRM, chain=True)
+    prepare(cases, place)
+    limit()
     with open(outcomes, "r+b") as file, mmap.mmap(file.fileno(), 0) as outcome:
         for number in range(int(first), int(end)):
             outcome[number] = RUNNING
-            case = cases.case(number)
-            signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)
-            signal.setitimer(signal.ITIMER_REAL, CLOCK_SECONDS)
-            found = _run(case, place)
-            signal.setitimer(signal.ITIMER_PROF, 0)
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            if case.seed.restore:
-                (place / case.seed.path).write_bytes(cases.originals[cases.seeds.index(case.seed)])
+            found = limited(cases, number, place)
             if isinstance(found, dict):
                 with open(Path(reports) / "found.jsonl", "a") as report:
-                    report.write(json.dumps({"case": number, "file": case.seed.path, **found}) + "\n")
+                    report.write(json.dumps(found) + "\n")
                 outcome[number] = FOUND
             else:
                 outcome[number] = RIGHT if found is None else classes.number(found)
     return 0
 
 
+def limit() -> None:
+    """Of memory; and say where the process was when it dies."""
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY_BYTES, -1))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    faulthandler.enable()
+    faulthandler.register(signal.SIGPROF, chain=True)
+    faulthandler.register(signal.SIGALRM, chain=True)
+
+
+def prepare(cases: Cases, place: Path) -> None:
+    """Read the whole files, which have to be right; what that imports is there before memory is limited."""
+    for original, known in zip(cases.originals, cases.seeds, strict=True):
+        (place / known.path).write_bytes(original)
+    for known in cases.seeds:
+        known.read(place / known.path)
+
+
+def limited(cases: Cases, number: int, place: Path) -> dict[str, Any] | str | None:
+    """Run one case under the limits of time, which end the process. None for a result, the class of a clear error, or
+    what was found to be wrong."""
+    case = cases.case(number)
+    signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)
+    signal.setitimer(signal.ITIMER_REAL, CLOCK_SECONDS)
+    found = _run(case, place)
+    signal.setitimer(signal.ITIMER_PROF, 0)
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    if case.seed.restore:
+        (place / case.seed.path).write_bytes(cases.originals[cases.seeds.index(case.seed)])
+    return {"case": number, "file": case.seed.path, **found} if isinstance(found, dict) else found
+
+
 def _run(case: Case, folder: Path) -> dict[str, Any] | str | None:
-    """None for a result, the class of a clear error, or what was found to be wrong."""
     path = folder / case.seed.path
     path.write_bytes(case.data)
     try:

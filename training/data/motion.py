@@ -135,8 +135,8 @@ def load_keypoints_2d(path: Path, clip: str) -> tuple[Detections2D, ...]:
 
 def check_layout(file: h5py.File, path: Path) -> None:
     """InputError unless the file is a motion file of this version and skeleton."""
-    version = file.attrs.get("version")
-    if text(file.attrs, "format") != FORMAT or not isinstance(version, int | np.integer) or version != VERSION:
+    kind, version = file.attrs.get("format"), file.attrs.get("version")
+    if not isinstance(kind, str) or not isinstance(version, int | np.integer) or (kind, version) != (FORMAT, VERSION):
         raise InputError(f"{path} is not a {FORMAT} file of version {VERSION}.", BUILD_HINT)
     if texts(file.attrs, "joint_names") != H36M_17.joints:
         raise InputError(f"{path} has other joints than {H36M_17.name}.", BUILD_HINT)

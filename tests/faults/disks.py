@@ -1,0 +1,38 @@
+"""Small file systems that fill up or become read-only: a tmpfs, where mounting is allowed."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+class CannotMountError(Exception):
+    """Only root may mount, and not in every container."""
+
+
+def _mount(*argv: str) -> None:
+    try:
+        subprocess.run(["mount", *argv], check=True, capture_output=True, text=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise CannotMountError(str(getattr(error, "stderr", error)).strip()) from None
+
+
+@contextmanager
+def small_disk(place: Path, kilobytes: int) -> Iterator[Path]:
+    """A tmpfs of that size at `place`. Raises CannotMountError."""
+    place.mkdir(parents=True, exist_ok=True)
+    _mount("-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", str(place))
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def resize(place: Path, kilobytes: int) -> None:
+    _mount("-o", f"remount,rw,size={kilobytes}k", str(place))
+
+
+def make_read_only(place: Path) -> None:
+    _mount("-o", "remount,ro", str(place))
