@@ -14,6 +14,7 @@ from typing import Any
 from posepipe.errors import CheckpointError
 
 FORMAT_VERSION = 1
+_MOST = 100_000  # of any number in a header; what goes beyond would only fill the memory
 
 
 @dataclass(frozen=True)
@@ -57,9 +58,27 @@ def parse(text: str, where: str) -> Checkpoint:
         for name in ("noise_shape", "residual_std"):
             data[name] = tuple(data.get(name, ()))
         header = Checkpoint(**data)
-    except (ValueError, TypeError) as error:
+        _check_types(header)
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
         raise CheckpointError(f"The header of {where} cannot be used ({error}).", fix) from None
     return header
+
+
+def _check_types(header: Checkpoint) -> None:
+    """ValueError for an entry of another kind: everything that uses a header counts on these."""
+    whole = {"noise_shape": header.noise_shape, "hypotheses": (header.hypotheses,)}
+    whole |= {n: (v,) for n in ("fixed_hypotheses", "steps") if (v := getattr(header, n)) is not None}
+    for name, numbers in whole.items():
+        if not all(type(number) is int and 0 < number <= _MOST for number in numbers):
+            raise ValueError(f"{name} is not made of whole numbers from 1 to {_MOST}")
+    if not all(type(std) in (int, float) and 0 <= std < float("inf") for std in header.residual_std):
+        raise ValueError("residual_std is not made of metres")
+    for name in ("network", "provenance"):
+        if not isinstance(getattr(header, name), dict):
+            raise ValueError(f"{name} is not a mapping")
+    for name in ("lifter", "space", "conversion", "skeleton"):
+        if not isinstance(getattr(header, name), str):
+            raise ValueError(f"{name} is not a text")
 
 
 def read_header(path: Path) -> Checkpoint:

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from posepipe.errors import InputError
-from posepipe.pipeline.sink.h5 import FORMAT_VERSION, STATUS_CORRUPT
+from posepipe.pipeline.sink.h5 import FORMAT_VERSION, STATUS_CORRUPT, row_columns
+from posepipe.safe_h5 import READ_ERRORS, array, dataset, groups, open_h5
 from posepipe.types import Hypotheses, Pose2D, Pose3D, Track
 
 _MOST_ROWS = 20_000_000  # more than a month of video; a file that claims more is damaged
@@ -65,11 +66,11 @@ class Digest:
 def digest(path: Path) -> Digest:
     """Raises InputError for a file that is no complete result file."""
     try:
-        with h5py.File(path, "r", locking=False) as file:
+        with open_h5(path) as file:
             return _digest(path, file)
     except InputError:
         raise
-    except (OSError, KeyError, RuntimeError, ValueError, TypeError, AttributeError, IndexError) as error:
+    except READ_ERRORS as error:
         raise InputError(f"{path.name} is damaged or no result file ({error}).", "Process its video again.") from None
 
 
@@ -77,22 +78,24 @@ def _digest(path: Path, file: h5py.File) -> Digest:
     said = {name: _plain(value) for name, value in file.attrs.items()}
     if said.get("format_version") != FORMAT_VERSION:
         raise InputError(f"{path.name} is not a result file of this posepipe's format.", "Process its video again.")
-    frames = len(file["frames/pts"])
-    if said.get("frames") != frames or len(file["frames/status"]) != frames or frames > _MOST_ROWS:
+    pts, status = dataset(file, "frames/pts", "f", (None,)), dataset(file, "frames/status", "u", (None,))
+    frames = len(pts)
+    if said.get("frames") != frames or len(status) != frames or frames > _MOST_ROWS:
         raise InputError(f"{path.name} is incomplete: it was not closed properly.", "Process its video again.")
     lines = []
-    for name, group in sorted(file["tracks"].items(), key=lambda item: int(item[0])):
-        std, rows = group["joint_std"], len(group["frame"])
-        if std.shape != (rows, 17) or rows > frames:
+    for name, group in sorted(groups(file, "tracks").items(), key=lambda item: int(item[0])):
+        std, index = dataset(group, "joint_std", "f", (None, 17)), array(group, "frame", "iu", (None,))
+        rows = len(index)
+        if len(std) != rows or rows > frames:
             raise InputError(f"{path.name} is damaged: track {name} does not fit together.", "Process its video again.")
-        index = group["frame"][()].astype(np.int64)
+        index = index.astype(np.int64)
         if rows and (index.min() < 0 or index.max() >= frames or (np.diff(index) <= 0).any()):
             raise InputError(f"{path.name} has frames out of order in track {name}.", "Process its video again.")
         lines.append(Line(int(name), index, _mean(std[()])))
     settings = {name: str(said[name]) for name in _SETTINGS if name in said}
     size = max(1, int(float(str(said.get("width", 1))))), max(1, int(float(str(said.get("height", 1)))))
-    pts, status = file["frames/pts"][()].astype(np.float64), file["frames/status"][()]
-    return Digest(path, str(said.get("source", "")), pts, status, tuple(lines), _typical(lines), size, settings)
+    source = str(said.get("source", ""))
+    return Digest(path, source, pts[()].astype(np.float64), status[()], tuple(lines), _typical(lines), size, settings)
 
 
 def _mean(std: NDArray) -> NDArray[np.float64]:
@@ -115,17 +118,23 @@ def people_at(path: Path, frame: int) -> tuple[Track, ...]:
     """Everybody in one frame of a result file that digest() took. Raises InputError when it cannot be read."""
     people = []
     try:
-        with h5py.File(path, "r", locking=False) as file:
-            for name, group in sorted(file["tracks"].items(), key=lambda item: int(item[0])):
-                rows = np.flatnonzero(group["frame"][()] == frame)
+        with open_h5(path) as file:
+            for name, group in sorted(groups(file, "tracks").items(), key=lambda item: int(item[0])):
+                rows = np.flatnonzero(array(group, "frame", "iu", (None,)) == frame)
                 if not len(rows):
                     continue
                 row = int(rows[0])
-                seen = Pose2D(group["keypoints_2d"][row], group["keypoint_confidence"][row], "h36m17")
-                fan = Hypotheses(group["hypotheses"][row].astype(np.float32), group["log_weights"][row])
-                body = Pose3D(group["pose"][row], group["joint_std"][row], group["root"][row])
+                columns = {
+                    column: dataset(group, column, "f", (None, *(None if n == 1 else n for n in shape)))
+                    for column, (shape, _) in row_columns(1, "float32").items()
+                    if column != "frame"
+                }
+                at = {column: values[row] for column, values in columns.items()}
+                seen = Pose2D(at["keypoints_2d"], at["keypoint_confidence"], "h36m17")
+                fan = Hypotheses(at["hypotheses"].astype(np.float32), at["log_weights"])
+                body = Pose3D(at["pose"], at["joint_std"], at["root"])
                 people.append(Track(int(name), seen, seen, fan, body))
-    except (OSError, KeyError, RuntimeError, ValueError, TypeError, AttributeError, IndexError) as error:
+    except READ_ERRORS as error:
         raise InputError(f"{path.name} is damaged ({error}).", "Process its video again.") from None
     return tuple(people)
 

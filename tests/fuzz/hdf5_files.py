@@ -16,7 +16,7 @@ import numpy as np
 
 from posepipe.pipeline.cli_export import FORMATS
 from posepipe.pipeline.export.choose import PoseChoice, load
-from posepipe.pipeline.sink.footer import source_sha256
+from posepipe.pipeline.report.gather import video_of
 from posepipe.pipeline.sink.h5 import HEADER, H5Writer, read_h5
 from posepipe.skeleton import H36M_17
 from posepipe.training.data.h36m import h5_clips
@@ -133,15 +133,10 @@ def _export(kind: str, pose: PoseChoice) -> Callable[[Path], None]:
     return read
 
 
-def complete(path: Path) -> None:
-    """What --resume trusts: a footer is only found in a file that can be read, unless its bytes were altered later."""
-    digest = source_sha256(path)
-    assert digest is None or isinstance(digest, str)
-
-
 def recording_seeds(folder: Path) -> tuple[Seed, ...]:
-    readers: list[Callable[[Path], object]] = [read_h5, complete]
-    readers += [_export(kind, PoseChoice()) for kind in FORMATS]
+    readers: list[Callable[[Path], object]] = [read_h5]
+    readers += [_export(kind, PoseChoice()) for kind in FORMATS if kind != "rrd"]  # an optional library writes that
+    readers.append(lambda path: video_of(path.parent, path))
     readers += [_export("json", PoseChoice(1)), _export("csv", PoseChoice(smoothed=True))]
     names = [*["one.h5"] * (len(readers) - 1), "smooth.h5"]
     return tuple(Seed(name, reader, _DAMAGES) for name, reader in zip(names, readers, strict=True))

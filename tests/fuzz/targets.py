@@ -6,12 +6,13 @@ from tests.fuzz.archives import NPZ, TENSORFLOW, TORCH, ZIP
 from tests.fuzz.hdf5_files import DATA_SETS, MOTION, RECORDING
 from tests.fuzz.target import Target
 from tests.fuzz.text_files import CONFIG, INTRINSICS, MANIFEST, MOCAP, SIDECAR
-from tests.fuzz.video_files import VIDEO
+from tests.fuzz.video_files import IMAGES, VIDEO
 from tests.fuzz.weights import CHECKPOINT, GRAPH, STATE
 
 TARGETS: dict[str, Target] = {
     "video": VIDEO,  # FFmpeg's containers and decoders, the file source on them, the batch's look at files
-    "recording": RECORDING,  # result files: reader, footer, every export
+    "images": IMAGES,  # numbered images as a video
+    "recording": RECORDING,  # result files: every export, the report
     "motion": MOTION,  # motion files: whole, streamed, keypoints, cameras
     "data-sets": DATA_SETS,  # Human3.6M as h5, MPI-INF-3DHP as MATLAB's HDF5
     "graph": GRAPH,  # ONNX graphs over a checkpoint, loaded and run
@@ -25,5 +26,5 @@ TARGETS: dict[str, Target] = {
     "sidecar": SIDECAR,  # engines and their side-cars
     "config": CONFIG,  # TOML of recipes and of names
     "manifest": MANIFEST,  # a batch's manifest
-    "intrinsics": INTRINSICS,  # a camera's JSON
+    "intrinsics": INTRINSICS,  # calibrations: our JSON, OpenCV, ROS, Kalibr
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import math
@@ -10,10 +9,11 @@ import random
 from collections.abc import Sequence
 from pathlib import Path
 
-from posepipe.camera import from_file
+from posepipe.intrinsics_file import from_file
 from posepipe.pipeline import manifest
 from posepipe.pipeline.batch import is_done
 from posepipe.pipeline.batch_list import WorkItem
+from posepipe.pipeline.report.gather import video_of
 from posepipe.pipeline.settings import RunSettings
 from posepipe.training.data.asfamc import forward_kinematics, read_amc, read_asf
 from posepipe.training.data.bvh import joint_positions, read_bvh
@@ -65,6 +65,7 @@ def read_manifest(path: Path) -> None:
         assert isinstance(name, str)
         assert entry.line().endswith(b"}\n")
         assert not is_done(item, entry, path.parent, RunSettings(), "s")  # there are no results
+        assert video_of(path.parent, entry).name == name
         manifest.parse(entry.line())
 
 
@@ -75,6 +76,19 @@ def manifest_seeds(folder: Path) -> tuple[Seed, ...]:
 def build_intrinsics(folder: Path) -> None:
     values = {"fx": 1000.5, "fy": 1e3, "cx": 640, "cy": 360, "width": 1280, "height": 720}
     (folder / "camera.json").write_text(json.dumps(values, indent=1))
+    matrix, bent = [1000.0, 0, 640, 0, 1000, 360, 0, 0, 1], [0.1, -0.05, 0.001, 0, 0]
+    opencv = "".join(
+        f"{name}: !!opencv-matrix\n   rows: {rows}\n   cols: {len(data) // rows}\n   dt: d\n   data: {data}\n"
+        for name, rows, data in (("camera_matrix", 3, matrix), ("distortion_coefficients", 1, bent))
+    )
+    (folder / "opencv.yml").write_text(f"%YAML:1.0\n---\nimage_width: 1280\nimage_height: 720\n{opencv}")
+    ros = {"image_width": 1280, "image_height": 720, "camera_matrix": {"rows": 3, "cols": 3, "data": matrix}}
+    ros |= {"distortion_model": "plumb_bob", "distortion_coefficients": {"rows": 1, "cols": 5, "data": bent}}
+    (folder / "ros.json").write_text(json.dumps(ros))
+    (folder / "kalibr.yaml").write_text(
+        "cam0:\n  camera_model: pinhole\n  distortion_model: equidistant\n  distortion_coeffs: [0.1, 0, 0, 0]\n"
+        "  intrinsics: [1000, 1000, 640, 360]\n  resolution: [1280, 720]\n"
+    )
 
 
 def json_tree(data: bytes, rng: random.Random, others: Sequence[bytes]) -> bytes:
@@ -82,14 +96,17 @@ def json_tree(data: bytes, rng: random.Random, others: Sequence[bytes]) -> bytes
 
 
 def read_intrinsics(path: Path) -> None:
-    camera = from_file(path, 640, 480)
-    assert all(math.isfinite(v) for v in dataclasses.astuple(camera))
+    camera = from_file(path, 640, 360)
+    numbers = (camera.fx, camera.fy, camera.cx, camera.cy, *camera.distortion)
+    assert all(math.isfinite(v) for v in numbers)
     assert min(camera.fx, camera.fy) > 0
     assert 0 < camera.fov_deg < 180
+    assert camera.described
 
 
 def intrinsics_seeds(folder: Path) -> tuple[Seed, ...]:
-    return (Seed("camera.json", read_intrinsics, (damage, json_tree)),)
+    known = (("camera.json", True), ("ros.json", True), ("opencv.yml", False), ("kalibr.yaml", False))
+    return tuple(Seed(name, read_intrinsics, (damage, json_tree) if tree else (damage,)) for name, tree in known)
 
 
 def build_sidecar(folder: Path) -> None:

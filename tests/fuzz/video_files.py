@@ -12,9 +12,11 @@ from pathlib import Path
 
 import av
 import numpy as np
+from PIL import ExifTags, Image
 
 from posepipe.pipeline.batch_list import _has_picture
 from posepipe.pipeline.source.file import VideoFile
+from posepipe.pipeline.source.images import ImageSequence
 from tests.fuzz.mutate import damage
 from tests.fuzz.target import Seed, Target
 
@@ -125,3 +127,36 @@ def seeds(folder: Path) -> tuple[Seed, ...]:
 
 
 VIDEO = Target(build, seeds)
+
+
+def build_images(folder: Path) -> None:
+    rng = np.random.default_rng(0)
+    for name, mode, more in (
+        ("a/1.jpg", "RGB", {"exif": _exif()}), ("b/1.png", "RGBA", {}), ("c/1.png", "P", {}), ("d/1.webp", "RGB", {}),
+        ("e/1.bmp", "RGB", {}), ("f/1.tif", "RGB", {"compression": "tiff_lzw"}), ("g/1.png", "L", {}),
+    ):  # fmt: skip
+        path = folder / name
+        path.parent.mkdir()
+        picture = Image.fromarray(rng.integers(0, 256, (12, 16, 3), np.uint8)).convert(mode)
+        picture.save(path, **more)  # type: ignore[arg-type]
+
+
+def _exif() -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    exif.get_ifd(ExifTags.IFD.Exif)[0xA405] = 28
+    return exif.tobytes()
+
+
+def sequence(path: Path) -> None:
+    with ImageSequence(path.parent) as images:
+        for frame in images:
+            assert frame.image.shape == (images.info.height, images.info.width, 3)
+        assert images.counts.frames == 1
+
+
+def image_seeds(folder: Path) -> tuple[Seed, ...]:
+    return tuple(Seed(p.relative_to(folder).as_posix(), sequence) for p in sorted(folder.rglob("1.*")))
+
+
+IMAGES = Target(build_images, image_seeds)

@@ -22,12 +22,17 @@ def header(data: bytes, rng: random.Random, others: Sequence[bytes]) -> bytes:
 
 def build_checkpoint(folder: Path) -> None:
     from posepipe.lifters.catalogue import entry
-    from posepipe.trt_build.export_onnx import export
     from posepipe.trt_build.small import network_of, write_random
 
     for name in _NAMES:
-        checkpoint = write_random(folder / f"{name}.safetensors", entry(name), {**network_of(entry(name)), "width": 16})
-        export(checkpoint, folder / f"{name}.onnx")
+        write_random(folder / f"{name}.safetensors", entry(name), {**network_of(entry(name)), "width": 16})
+
+
+def build_graph(folder: Path) -> None:
+    from posepipe.trt_build.export_onnx import export
+
+    build_checkpoint(folder)
+    export(folder / "mdn.safetensors", folder / "mdn.onnx")
 
 
 def _load(path: Path) -> None:
@@ -58,9 +63,9 @@ def _run(path: Path) -> None:
 
 def graph_seeds(folder: Path) -> tuple[Seed, ...]:
     return (
-        *(Seed(f"{name}.onnx", _run, restore=True) for name in _NAMES),
-        Seed("martinez.onnx", read_graph, restore=True),
-        Seed("martinez.safetensors", lambda path: _run(path.with_suffix(".onnx")), (damage, header), restore=True),
+        *[Seed("mdn.onnx", _run, restore=True)] * 2,
+        Seed("mdn.onnx", read_graph, restore=True),
+        Seed("mdn.safetensors", lambda path: _run(path.with_suffix(".onnx")), (damage, header), restore=True),
     )
 
 
@@ -85,5 +90,5 @@ def state_seeds(folder: Path) -> tuple[Seed, ...]:
 
 
 CHECKPOINT = Target(build_checkpoint, checkpoint_seeds)
-GRAPH = Target(build_checkpoint, graph_seeds)
+GRAPH = Target(build_graph, graph_seeds)
 STATE = Target(build_state, state_seeds)
