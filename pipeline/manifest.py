@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -63,27 +62,7 @@ def parse(line: bytes) -> Entry | None:
         entry = Entry(**data, outputs=outputs)
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         return None
-    return entry if entry.status in STATUSES and _has_types(entry) else None
-
-
-def _has_types(entry: Entry) -> bool:
-    """Whether everything is of the kind that the table and the report count on."""
-    texts = (entry.input, entry.settings_sha256, entry.reason)
-    counts = (entry.frames, entry.frames_with_person, entry.bad_frames, entry.tracks)
-    times = [entry.seconds]
-    if not isinstance(entry.stages, dict):
-        return False
-    for values in entry.stages.values():
-        if not isinstance(values, dict):
-            return False
-        times += values.values()
-    return (
-        all(isinstance(text, str) for text in texts)
-        and isinstance(entry.input_sha256, str | None)
-        and all(type(count) is int and count >= 0 for count in counts)
-        and type(entry.cut_short) is bool
-        and all(type(value) in (int, float) and math.isfinite(value) for value in times)
-    )
+    return entry if isinstance(entry.input, str) and entry.status in STATUSES else None
 
 
 def read(folder: Path) -> dict[str, Entry]:
