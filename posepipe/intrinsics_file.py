@@ -94,6 +94,8 @@ def _parsed(path: Path) -> Any:
         raise InputError(f"Cannot read intrinsics from {path} ({error}).", _EXAMPLE) from None
     try:
         return json.loads(text)
+    except RecursionError:
+        raise InputError(f"Cannot read intrinsics from {path} (it is nested too deeply).", _EXAMPLE) from None
     except ValueError as error:
         if path.suffix.lower() == ".json":
             raise InputError(f"Cannot read intrinsics from {path} ({error}).", _EXAMPLE) from None

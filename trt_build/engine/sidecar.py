@@ -121,7 +121,7 @@ def read_sidecar(path: Path) -> EngineInfo:
             raise ValueError("not an object")
     except FileNotFoundError:
         raise EngineError(f"The engine {path.stem} has no side-car {path.name} beside it.", fix) from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise EngineError(f"The side-car {path} cannot be read ({error}).", fix) from None
     if data.get("format_version") != FORMAT_VERSION:
         raise EngineError(f"The side-car {path} has the format version {data.get('format_version')}.", fix)
@@ -131,7 +131,14 @@ def read_sidecar(path: Path) -> EngineInfo:
     try:
         data["contract"] = parse(json.dumps(data["contract"]), str(path))
         data["shapes"] = {name: tuple(shape) for name, shape in data["shapes"].items()}
-        return EngineInfo(**data)
+        info = EngineInfo(**data)
+        for field_ in dataclasses.fields(EngineInfo):
+            wanted = {"str": str, "int": int}.get(
+                str(field_.type), dict if str(field_.type).startswith("dict") else None
+            )
+            if wanted and type(getattr(info, field_.name)) is not wanted:
+                raise TypeError(f"'{field_.name}' is no {wanted.__name__}")
+        return info
     except (KeyError, TypeError, AttributeError) as error:
         raise EngineError(f"The side-car {path} is not one of this posepipe ({error}).", fix) from None
 
