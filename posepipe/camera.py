@@ -42,6 +42,7 @@ class Intrinsics:
     note: str = ""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "distortion", tuple(self.distortion))  # JSON makes lists of tuples
         if not self.origin:
             object.__setattr__(self, "origin", ASSUMED if self.assumed else GIVEN)
 

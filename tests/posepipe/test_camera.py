@@ -97,6 +97,16 @@ def test_bad_intrinsics_are_one_error_that_names_the_file(tmp_path, text):
         from_file(path, 640, 480)
 
 
+def test_what_a_result_file_says_is_the_same_camera_again():
+    for camera in (
+        from_fov(640, 480),
+        Intrinsics(500, 510, 320, 240, 640, 480, False, distortion=(0.1, 0.0, 0.0, 0.0), note="cam.yml"),
+    ):
+        assert Intrinsics(**json.loads(camera.to_json())) == camera
+    old = {"fx": 1.0, "fy": 1.0, "cx": 1.0, "cy": 1.0, "width": 2, "height": 2, "assumed": True}
+    assert Intrinsics(**old).origin == "assumed"
+
+
 def test_missing_intrinsics_are_an_error(tmp_path):
     with pytest.raises(InputError, match=r"nowhere\.json"):
         from_file(tmp_path / "nowhere.json", 640, 480)
