@@ -26,7 +26,7 @@ def policy(data_port: int) -> str:
 
 
 class PageServer:
-    """Serves on `port` of the loopback what Rerun serves on `behind`, until close()."""
+    """Serves on `port` of the loopback (0: any, see self.port) what Rerun serves on `behind`, until close()."""
 
     def __init__(self, port: int, behind: int, data_port: int) -> None:
         rules = policy(data_port)
@@ -49,6 +49,7 @@ class PageServer:
 
         self._server = ThreadingHTTPServer((HOST, port), Handler)
         self._server.daemon_threads = True
+        self.port = int(self._server.server_address[1])
         self._thread = threading.Thread(target=self._server.serve_forever, name="page", daemon=True)
         self._thread.start()
 

@@ -9,8 +9,6 @@ import pytest
 from browser import PROGRAM, Browser
 from view_frames import frame_of
 
-from posepipe.pipeline.view.page_server import policy
-
 pytestmark = [
     pytest.mark.skipif(find_spec("rerun") is None, reason="needs rerun-sdk (pip install 'posepipe[rerun]')"),
     pytest.mark.skipif(PROGRAM is None, reason="needs a browser (apt-get install chromium)"),
@@ -60,10 +58,3 @@ def test_the_page_draws_picture_and_people_turns_and_stays_on_this_machine(tmp_p
             assert outside <= browser.refused, outside - browser.refused
     finally:
         viewer.close()
-
-
-def test_the_policy_names_this_machine_only():
-    rules = dict(rule.strip().split(" ", 1) for rule in policy(9876).split(";"))
-    assert rules["default-src"] == "'none'"
-    hosts = [word for rule in rules.values() for word in rule.split() if "://" in word]
-    assert hosts == ["http://127.0.0.1:9876", "http://localhost:9876"]
