@@ -170,6 +170,8 @@ def _launches(
             bucket = TorchBucket(draw, device, case.persons, shape, capture, wait)
             outputs[way] = [a.copy() for a in bucket.run(*given)]
             times.append(timed(bucket.launch, device, repeats))
+        if way == "graph" and isinstance(capture, GraphCapture) and not capture.captured:
+            times[-1]["not_captured"] = 1
     return outputs, times[0], times[1]
 
 
@@ -262,6 +264,7 @@ def _line(case: Case, row: dict[str, Any]) -> str:
         return f"{case.name:<44} FAILED {row['failed']}"
     times = "  ".join(f"{way} {row['us'][way]['median']:.0f}" for way in WAYS)
     same = "same bits" if row["graph_is_plain"] else "GRAPH DIFFERS"
+    same += "  NOT CAPTURED" if "not_captured" in row["us"]["graph"] else ""
     same += "" if "not_compiled" not in row else f"  NOT COMPILED ({row['not_compiled']})"
     return f"{case.name:<44} us: {times}  eager/graph {row['eager_over_graph']:.1f}  {same}"
 

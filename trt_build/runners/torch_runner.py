@@ -130,10 +130,10 @@ def sampling(sampler: nn.Module, contract: Checkpoint, compiled: bool) -> Sampli
 
 class GraphCapture:
     """Records work as a CUDA graph on a stream of its own, or, where that fails, hands it back as it is; the first
-    failure is a warning. captured: False hands everything back."""
+    failure is a warning. captured: False hands everything back; and it is False from a failure on."""
 
     def __init__(self, device: torch.device, captured: bool = True) -> None:
-        self._captured = captured
+        self.captured = captured
         self.stream = torch.cuda.Stream(device)
 
     def wait(self) -> None:
@@ -148,7 +148,7 @@ class GraphCapture:
                 for _ in range(3):  # compiles, chooses algorithms, fills allocators: nothing of it may be recorded
                     work()
             self.stream.synchronize()
-            return self._recorded(work) if self._captured else self._plain(work)
+            return self._recorded(work) if self.captured else self._plain(work)
         except torch.OutOfMemoryError:
             raise EngineError("The GPU's memory is full.", "Use fewer hypotheses, or close other programs.") from None
 
@@ -163,7 +163,7 @@ class GraphCapture:
             reason = str(error).splitlines()[0]
             text = f"The sampler could not be recorded as a CUDA graph ({reason}); it runs launch by launch, slower."
             warnings.warn(text, RuntimeWarning, stacklevel=2)
-            self._captured = False
+            self.captured = False
             return self._plain(work)
 
         def replay() -> None:
