@@ -11,6 +11,7 @@ Time: process CPU time of one call for one person on one thread, the least of ma
 from __future__ import annotations
 
 import argparse
+import logging
 import shutil
 import tempfile
 import time
@@ -55,6 +56,7 @@ def main() -> None:
     parser.add_argument("--lifter", action="append", default=[])
     parser.add_argument("--people", type=int, default=200)
     args = parser.parse_args()
+    logging.disable(logging.WARNING)  # the quantiser's advice to prepare graphs, which with_folded_weights does
     print("| lifter | H | difference p99, max, mm | CPU ms, float32 / int8 |\n|---|---|---|---|")
     for e in [entry(name) for name in args.lifter] or [e for e in LIFTERS if e.checkpoint]:
         with tempfile.TemporaryDirectory() as folder, OrtRunner(e.graph_path) as exact:
@@ -64,7 +66,11 @@ def main() -> None:
                              weight_type=QuantType.QInt8, extra_options={"MatMulConstBOnly": True})  # fmt: skip
             expected = reference(exact.contract, exact.run, poses=args.people)
             with OrtRunner(quantised) as int8:
-                found = compare(expected, int8.run, 50, expected.count)
+                try:
+                    found = compare(expected, int8.run, 50, expected.count)
+                except Exception as error:  # noqa: BLE001 - ONNX Runtime's own classes; the others are to be measured
+                    print(f"| {e.name} | | does not run: {str(error).splitlines()[0][-60:]} | |", flush=True)
+                    continue
                 count = exact.contract.fixed_hypotheses or 200
                 times = f"{cpu_ms(exact, count):.2f} / {cpu_ms(int8, count):.2f}"
             print(f"| {e.name} | {count} | {found.p99 * 1e3:.1f}, {found.maximum * 1e3:.1f} | {times} |", flush=True)

@@ -23,11 +23,13 @@ def build_engines(argv: list[str]) -> int:
         from posepipe.trt_build.cli_detectors import build_detectors
 
         return build_detectors(args)
-    from posepipe.trt_build.engine.graphs import check_readable, make_graphs, plan_for
+    from posepipe.trt_build.engine.graphs import check_folder, check_readable, make_graphs, plan_for
 
     settings = {name: getattr(args, name) for name in SETTINGS}
     entries = [e for e in LIFTERS if e.checkpoint] if args.all else [entry(name) for name in args.lifter]
     plans = [plan_for(e, args.checkpoint, settings) for e in entries]
+    if args.out is not None:
+        check_folder(args.out)
     try:
         from posepipe.trt_build import export_onnx  # noqa: F401
     except ImportError as error:

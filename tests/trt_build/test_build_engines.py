@@ -68,6 +68,18 @@ def test_wrong_calls_are_one_sentence(
     assert not list(tmp_path.iterdir())
 
 
+def test_a_folder_that_cannot_be_written_to_is_found_before_anything_is_exported(
+    weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("posepipe.trt_build.engine.graphs.make_graphs", lambda *_: pytest.fail("exported"))
+    (tmp_path / "file").touch()
+    build = ["build-engines", "--lifter", "drpose:martinez", "--checkpoint", str(weights), "-o"]
+    assert main([*build, str(tmp_path / "file" / "folder")]) == 1
+    error = capsys.readouterr().err
+    assert "Cannot write to" in error
+    assert error.count("\n") == 1
+
+
 def test_absent_weights_and_folders_are_one_sentence(
     weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -68,6 +69,16 @@ def plan_for(e: Entry, given: Path | None, settings: dict[str, Any]) -> Plan:
     variant = merged(variant, asked_for(vary(header, variant), **settings))
     beyond = {name: value for name, value in settings.items() if value is not None and name != "hypotheses"}
     return Plan(e, checkpoint, variant, beyond, vary(header, variant))
+
+
+def check_folder(folder: Path) -> None:
+    """Make the folder and try to write into it, before anything that takes long. Raises OutputError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OutputError(f"Cannot write to {folder} ({error}).", "Give a folder that you may write to.") from None
 
 
 def make_graphs(plan: Plan, out: Path | None, precision: str, say: Say) -> Graphs:
