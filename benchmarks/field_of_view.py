@@ -188,7 +188,7 @@ def main() -> None:
         shown = [*(f"{v:.1f}" for v in means[:5]), *("-" if np.isnan(v) else f"{v:.2f}" for v in means[5:])]
         tell(f"| {field} | " + " | ".join(shown) + " |")
     values, logs = np.array(table), np.log(np.array(found))
-    spread = [f"{np.exp(np.nanstd(v)):.2f}" for v in logs.T]
+    spread = [f"{np.exp(np.nanstd(v)):.2f}" if np.isfinite(v).sum() > 1 else "-" for v in logs.T]
     fields, telling = np.array(FIELDS, float), int(np.isfinite(logs[:, 1]).sum())
     tell(
         f"\nAt most {LIMIT:g} % with 60° assumed: {reach_of(fields, values[:, 2], LIMIT)}; from the file: "
