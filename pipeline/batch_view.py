@@ -59,15 +59,9 @@ def totals(state: BatchState) -> str:
     """One line: videos, failures, frames, rate, time left."""
     rate = state.frames / max(state.seconds, 1e-9)
     left = state.eta_seconds()
-    parts = [
-        f"{state.done}/{state.items} videos",
-        f"{state.failed} failed",
-        f"{state.frames} frames",
-        f"{rate:.1f} frames/s",
-        f"{_clock(state.seconds)} so far",
-        f"about {_clock(left)} left" if left is not None else "time left not known yet",
-    ]
-    return ", ".join(parts)
+    ahead = f", about {_clock(left)} left" if left is not None else ""
+    videos = f"{state.done}/{state.items} videos, {state.failed} failed"
+    return f"{videos}; {state.frames} frames, {rate:.1f} frames/s; {_clock(state.seconds)}{ahead}"
 
 
 def _clock(seconds: float) -> str:
@@ -76,7 +70,7 @@ def _clock(seconds: float) -> str:
 
 
 def table(state: BatchState) -> RenderableType:
-    """A row per worker, the last videos that were not simply ok, and the totals."""
+    """A row per worker, the last videos that failed, and the totals."""
     rows = Table(box=box.SIMPLE_HEAD, pad_edge=False, expand=True)
     rows.add_column("worker", no_wrap=True)
     rows.add_column("video", no_wrap=True, overflow="ellipsis", ratio=3)
@@ -88,9 +82,11 @@ def table(state: BatchState) -> RenderableType:
     more = len(state.running) - _ROWS
     if more > 0:
         rows.add_row("", Text(f"and {more} more"))
-    odd = [Text(_told(e.input, e.status, e.reason), style="yellow") for e in state.entries if e.status in (FAILED,)]
-    whole = ProgressBar(total=max(state.bytes, 1), completed=state.bytes_done)
-    return Group(rows, *odd[-_RECENT:], whole, Text(totals(state)))
+    failed = [e for e in state.entries if e.status == FAILED][-_RECENT:]
+    told = [Text(shown(f"failed: {e.input}: {e.reason}"), "yellow", no_wrap=True, overflow="ellipsis") for e in failed]
+    whole = Table.grid(expand=True)  # a bar of its own would leave no line for what follows
+    whole.add_row(ProgressBar(total=max(state.bytes, 1), completed=state.bytes_done))
+    return Group(rows, *told, whole, Text(totals(state)))
 
 
 def _row(running: Running) -> tuple[RenderableType, ...]:
@@ -103,10 +99,6 @@ def _row(running: Running) -> tuple[RenderableType, ...]:
         f"{done.frames}/{done.expected or '?'}",
         f"{done.frames / done.seconds:.1f}" if done.seconds and done.frames else "starts",
     )
-
-
-def _told(name: str, status: str, reason: str) -> str:
-    return shown(f"{status}: {name}: {reason}")
 
 
 def summarise(console: Console, state: BatchState, out: Path, as_json: bool) -> None:
