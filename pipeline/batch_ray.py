@@ -23,6 +23,7 @@ from posepipe.errors import InputError, MissingDependencyError, PosepipeError, U
 from posepipe.pipeline.batch_crew import ONE_THREAD, usable_cores
 from posepipe.pipeline.batch_leftovers import remove_leftovers_of
 from posepipe.pipeline.batch_list import WorkItem
+from posepipe.pipeline.batch_settings import absolute, settings_hash
 from posepipe.pipeline.batch_state import Running
 from posepipe.pipeline.batch_worker import Progress, failure, keep_to, work_on
 from posepipe.pipeline.manifest import Entry
@@ -69,8 +70,6 @@ class RayWorker:
         self._progress = progress
 
     def _check(self) -> Refusal | None:
-        from posepipe.pipeline.batch_settings import settings_hash
-
         _, settings, expected = self._given
         if not self._token.exists():
             return Refusal(f"{self._name} does not see {self._token.parent}. {SAME_EVERYWHERE}")
@@ -123,7 +122,7 @@ class RayCrew:
         self._address, self._cores, self._gpu, self._jobs = address, cores, gpu, jobs
         self._out = Path(os.path.abspath(out))
         self._token = self._out / f".posepipe-{secrets.token_hex(8)}"
-        self._given = (self._out, _absolute(settings), settings_sha256, cores, self._token)
+        self._given = (self._out, absolute(settings), settings_sha256, cores, self._token)
         self._hired: list[_Hired] = []
         self._queue: deque[WorkItem] = deque()
         self._attempts: Counter[str] = Counter()
@@ -319,15 +318,6 @@ def check_options(cores: int) -> None:
 
 def _abs(path: Path) -> Path:
     return Path(os.path.abspath(path))
-
-
-def _absolute(settings: RunSettings) -> RunSettings:
-    """Nodes have other working directories."""
-    intrinsics = None if settings.intrinsics is None else _abs(settings.intrinsics)
-    is_path = settings.lifter.endswith((".onnx", ".engine"))
-    return replace(
-        settings, intrinsics=intrinsics, lifter=str(_abs(Path(settings.lifter))) if is_path else settings.lifter
-    )
 
 
 def _first_line(error: Exception) -> str:

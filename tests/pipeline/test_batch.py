@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import av
 import numpy as np
@@ -20,7 +21,7 @@ from posepipe.hashing import file_sha256
 from posepipe.pipeline import manifest
 from posepipe.pipeline.batch_leftovers import remove_leftovers
 from posepipe.pipeline.batch_list import work_list
-from posepipe.pipeline.batch_settings import settings_hash
+from posepipe.pipeline.batch_settings import absolute, settings_hash
 from posepipe.pipeline.film import film
 from posepipe.pipeline.settings import RunSettings
 from posepipe.pipeline.sink.footer import source_sha256
@@ -209,12 +210,16 @@ def test_resume_does_again_what_is_not_complete_or_made_otherwise(done):
     assert (out / manifest.NAME).read_bytes().count(b"\n") == 1
 
 
-def test_settings_hash_tells_contents_and_resolved_defaults(tmp_path):
+def test_settings_hash_tells_contents_and_resolved_defaults(tmp_path, monkeypatch):
     camera = {"fx": 100.0, "fy": 100.0, "cx": 80.0, "cy": 80.0}
     for name, fx in (("one", 100.0), ("same", 100.0), ("other", 101.0)):
         (tmp_path / name).write_text(json.dumps(camera | {"fx": fx}))
     one, same, other = (settings_hash(RunSettings(intrinsics=tmp_path / n)) for n in ("one", "same", "other"))
     assert one == same != other
+    monkeypatch.chdir(tmp_path)
+    relative = RunSettings(intrinsics=Path("one"), lifter="mdn")
+    assert absolute(relative) == RunSettings(intrinsics=tmp_path / "one", lifter="mdn")
+    assert settings_hash(relative) == one
     default = settings_hash(RunSettings(overlay=False))
     assert default not in (one, settings_hash(RunSettings()), settings_hash(RunSettings(overlay=False, max_frames=3)))
 
