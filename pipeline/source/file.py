@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from posepipe.errors import InputError
 from posepipe.hashing import file_sha256
 from posepipe.pipeline.source.lens import Lens, lens_of
+from posepipe.pipeline.source.truncation import is_cut
 from posepipe.types import Frame
 
 _FALLBACK_FPS = 25.0  # what FFmpeg assumes for containers that say nothing
@@ -108,7 +109,7 @@ class VideoFile:
             self._stream.codec_context.thread_count = threads
             self._stream.thread_type = "AUTO" if threads > 1 else "SLICE"
             self._frames = self._corrupt = self._bad_packets = 0
-            self._cut_short = False
+            self._cut_short, self._lacks_its_end = False, is_cut(self.path)
             self._decoded = self._decode()
             first = next(self._decoded, None)
             if first is None:
@@ -143,7 +144,7 @@ class VideoFile:
 
     @property
     def counts(self) -> DecodeCounts:
-        return DecodeCounts(self._frames, self._corrupt, self._bad_packets, self._cut_short)
+        return DecodeCounts(self._frames, self._corrupt, self._bad_packets, self._cut_short or self._lacks_its_end)
 
     def __iter__(self) -> Iterator[Frame]:
         first, self._first = self._first, None
