@@ -7,7 +7,6 @@ their notes; nothing else that a file names is called.
 from __future__ import annotations
 
 import math
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -94,11 +93,12 @@ def _read(file: Path) -> Mapping[str, Any]:
     try:
         with torch.serialization.safe_globals(_numpys()):
             data = torch.load(str(file), map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+    except Exception as error:  # noqa: BLE001 - torch meets damaged files with all kinds of errors
         reason = next((line for line in str(error).splitlines() if "GLOBAL" in line), str(error).split("\n")[0])
         raise CheckpointError(f"{file} cannot be read as a checkpoint ({reason.strip()}).", fix) from None
-    while isinstance(data, Mapping) and isinstance(data.get("state_dict"), Mapping):
-        data = data["state_dict"]
+    for _ in range(3):  # a damaged file may hold itself
+        if isinstance(data, Mapping) and isinstance(data.get("state_dict"), Mapping):
+            data = data["state_dict"]
     if not isinstance(data, Mapping):
         raise CheckpointError(f"{file} holds no table of weights.", fix)
     return data

@@ -5,6 +5,7 @@ Every function takes a `random.Random` and gives new bytes; the same generator s
 
 from __future__ import annotations
 
+import copy
 import io
 import json
 import random
@@ -151,11 +152,11 @@ def json_value(value: Any, rng: random.Random) -> Any:
 def _json_once(value: Any, rng: random.Random) -> Any:
     holders = list(_holders(value))
     if not holders or rng.random() < 0.02:
-        return rng.choice(_VALUES)
+        return copy.deepcopy(rng.choice(_VALUES))
     holder, key = rng.choice(holders)
     action = rng.random()
     if action < 0.6:
-        holder[key] = rng.choice(_VALUES)
+        holder[key] = copy.deepcopy(rng.choice(_VALUES))
     elif action < 0.75:
         del holder[key]
     elif isinstance(holder, dict):
