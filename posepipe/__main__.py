@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from contextlib import suppress
 
 # verb -> (module with `main(verb, argv) -> int`, what it does)
 VERBS = {
@@ -82,7 +83,8 @@ def main(argv: list[str] | None = None) -> int:
         return _guarded(verb, rest)
     finally:
         if "-h" in rest or "--help" in rest:
-            print("\nexamples:", *EXAMPLES[verb], sep="\n  ")
+            with suppress(BrokenPipeError):  # `| head`
+                print("\nexamples:", *EXAMPLES[verb], sep="\n  ", flush=True)
 
 
 def _guarded(verb: str, argv: list[str]) -> int:

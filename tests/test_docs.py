@@ -248,7 +248,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 def messages() -> list[str]:
     """Every text in the code, with … for what is filled in."""
     found = []
-    for room in ("posepipe", "pipeline", "lifters", "trt_build"):
+    for room in ("posepipe", "pipeline", "detectors", "lifters", "trt_build"):
         for path in (ROOT / room).rglob("*.py"):
             for node in ast.walk(ast.parse(path.read_text("utf-8"))):
                 if isinstance(node, ast.Constant) and isinstance(node.value, str):
