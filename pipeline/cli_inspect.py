@@ -14,7 +14,7 @@ _MOST = 60  # a sheet with more cannot be looked at
 
 def main(verb: str, argv: list[str]) -> int:
     parser = argparse.ArgumentParser(f"posepipe {verb}", description="What the detector sees in a video, as a picture.")
-    parser.add_argument("source", type=Path, help="a video file")
+    parser.add_argument("source", type=Path, help="a video file, or a folder of numbered images")
     parser.add_argument("-o", "--out", type=Path, metavar="OUT.png", help="default: <name>.inspect.png, here")
     parser.add_argument("--frames", type=int, default=8, metavar="N", help="how many, evenly spaced (default 8)")
     add_detector(parser)
@@ -40,7 +40,9 @@ def main(verb: str, argv: list[str]) -> int:
 
 def _target(source: Path, out: Path | None) -> Path:
     """Where the sheet goes; never onto the video."""
-    name = f"{source.stem}.inspect.png"
+    from posepipe.pipeline.source.footage import stem_of
+
+    name = f"{stem_of(source)}.inspect.png"
     try:
         target = Path(name) if out is None else out / name if out.is_dir() else out
     except OSError as error:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from posepipe.conversion import BLAZEPOSE33_H36M17, Conversion, conversion_between
 from posepipe.pipeline.detect.choose import open_detector, skeleton_of
 from posepipe.pipeline.settings import RunSettings
-from posepipe.pipeline.source.file import VideoFile
+from posepipe.pipeline.source.footage import open_footage
 from posepipe.skeleton import BLAZEPOSE_33, H36M_17
 from posepipe.types import Frame, Pose2D
 
@@ -91,7 +91,7 @@ def sample_frames(source: Path, count: int) -> list[Frame]:
     """`count` frames (all, if there are fewer) at the middles of as many equal parts of the video.
 
     The number of frames that the container claims is tried first; where it was wrong, the video is read once more."""
-    with VideoFile(source) as video:
+    with open_footage(source) as video:
         claimed = video.info.frames or 0
         wanted = _middles(claimed, count)
         frames = [frame for frame in video if frame.index in wanted]
@@ -99,7 +99,7 @@ def sample_frames(source: Path, count: int) -> list[Frame]:
     wanted = _middles(delivered, count)
     if {frame.index for frame in frames} == wanted:
         return frames
-    with VideoFile(source) as video:
+    with open_footage(source) as video:
         return [frame for frame in islice(video, delivered) if frame.index in wanted]
 
 

@@ -169,6 +169,8 @@ def test_images_of_the_actor_through_run_and_batch(tmp_path: Path, monkeypatch: 
     assert recording.header["source"] == "walk"
     np.testing.assert_allclose(recording.pts, [0.0, 0.1, 0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9])
     assert len(recording.tracks[0].frame) == 9
+    assert main(["inspect", ".", "--frames", "2", "-o", str(tmp_path)]) == 0
+    assert (tmp_path / "walk.inspect.png").stat().st_size > 1000
     out = tmp_path / "out"
     argv = ["batch", str(tmp_path / "in"), "-o", str(out), "--fps", "10", "--no-overlay", "--resume"]
     assert main(argv) == 0
