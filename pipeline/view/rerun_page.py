@@ -16,12 +16,12 @@ import rerun_cli
 
 from posepipe.errors import MissingDependencyError
 from posepipe.pipeline.sink.atomic import atomic_path, output_error
-from posepipe.pipeline.view.page_server import HOST, PageServer
+from posepipe.pipeline.view.page_server import HOST, PageServer, hidden_host
 from posepipe.pipeline.view.protocol import ViewFrame
 from posepipe.pipeline.view.rerun_log import FrameLog
 from posepipe.pipeline.view.rrd_file import RrdFile
 
-_PAGE, _DATA = 9090, 9876  # Rerun's own ports, where they are free
+_PAGE = 9090  # Rerun's own port, where it is free
 _START_SECONDS = 20.0
 _MEMORY = "512MB"  # kept by the server for browsers that come later; the oldest goes first
 
@@ -35,8 +35,8 @@ class RerunViewer:
     shows = True
 
     def __init__(self) -> None:
-        self._data, self._page = _free_port(_DATA), _free_port(_PAGE)
-        self.address = f"http://{HOST}:{self._page}/?url=rerun%2Bhttp://{HOST}:{self._data}/proxy"
+        self._page = _free_port(_PAGE)
+        self.address = f"http://{HOST}:{self._page}/?url=rerun%2Bhttp://{HOST}:{self._page}/proxy"
         self.remark = f"Watch it at {self.address}"
         self._pages: PageServer | None = None
         self._server: subprocess.Popen[bytes] | None = None
@@ -51,9 +51,10 @@ class RerunViewer:
         program = Path(rerun_cli.__file__).with_name("rerun.exe" if sys.platform == "win32" else "rerun")
         quiet = {"env": environment, "stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
         subprocess.run([program, "analytics", "disable"], check=False, stderr=subprocess.DEVNULL, **quiet)  # type: ignore[call-overload]
-        behind = _free_port(0)
-        ports = ["--port", str(self._data), "--web-viewer-port", str(behind)]
-        serve = ["--serve-web", "--bind", HOST, *ports, "--server-memory-limit", _MEMORY, "--hide-welcome-screen"]
+        hidden = hidden_host()
+        page, data = (hidden, _free_port(0, hidden)), (hidden, _free_port(0, hidden))
+        ports = ["--port", str(data[1]), "--web-viewer-port", str(page[1])]
+        serve = ["--serve-web", "--bind", hidden, *ports, "--server-memory-limit", _MEMORY, "--hide-welcome-screen"]
         # A session of its own: Ctrl-C is for the run, which closes the server when it is done.
         self._server = subprocess.Popen(
             [program, *serve],
@@ -62,14 +63,14 @@ class RerunViewer:
             **quiet,  # type: ignore[call-overload]
         )
         until = time.monotonic() + _START_SECONDS
-        while not (_answers(self._data) and _answers(behind)):
+        while not (_answers(page) and _answers(data)):
             if self._server.poll() is not None or time.monotonic() > until:
                 self.close()
                 raise MissingDependencyError("Rerun's server did not start.", "Try: rerun --serve-web")
             time.sleep(0.1)
-        self._pages = PageServer(self._page, behind, self._data)
+        self._pages = PageServer(self._page, page, data)
         self._stream = rr.RecordingStream(title)
-        self._stream.connect_grpc(f"rerun+http://{HOST}:{self._data}/proxy")
+        self._stream.connect_grpc(f"rerun+http://{data[0]}:{data[1]}/proxy")
         self._log = FrameLog(self._stream)
 
     def show(self, frame: ViewFrame) -> None:
@@ -135,19 +136,19 @@ class RerunFile:
                 file.close()
 
 
-def _free_port(wanted: int) -> int:
+def _free_port(wanted: int, host: str = HOST) -> int:
     """`wanted` if nobody listens there, any other free one otherwise."""
     for port in (wanted, 0):
         with socket.socket() as trial:
             try:
-                trial.bind((HOST, port))
+                trial.bind((host, port))
             except OSError:
                 continue
             return int(trial.getsockname()[1])
     raise MissingDependencyError("There is no free port for Rerun's page.", "Use --view window or none.")
 
 
-def _answers(port: int) -> bool:
-    with suppress(OSError), socket.create_connection((HOST, port), 0.5):
+def _answers(address: tuple[str, int]) -> bool:
+    with suppress(OSError), socket.create_connection(address, 0.5):
         return True
     return False
