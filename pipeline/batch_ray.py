@@ -252,7 +252,11 @@ class RayCrew:
         if not now and time.monotonic() - self._looked < _LOOK_SECONDS:
             return
         self._looked = time.monotonic()
-        self._capacity = sum(self._room(n["Resources"]) for n in self._ray.nodes() if n["Alive"])
+        try:
+            self._capacity = sum(self._room(n["Resources"]) for n in self._ray.nodes() if n["Alive"])
+        except Exception:  # the head is too busy to answer in time; it is asked again in a second
+            if now:
+                raise
         for worker in self._hired:
             if worker.told is None:
                 continue

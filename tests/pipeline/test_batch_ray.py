@@ -87,12 +87,15 @@ class FakeRay:
     def __init__(self, answer: Any, nodes: list[dict]) -> None:
         self.answer, self.all_nodes, self.pool = answer, nodes, ThreadPoolExecutor(8)
         self.given: dict[str, int] = {}
-        self.alive = self.most = 0
+        self.alive = self.most = self.asked = 0
 
     def init(self, **kwargs: Any) -> None:
         assert kwargs["address"] == "here:1"
 
     def nodes(self) -> list[dict]:
+        self.asked += 1
+        if self.asked == 2:
+            raise RuntimeError("the head did not answer in time")
         return self.all_nodes
 
     def remote(self, **resources: Any) -> Any:
@@ -158,12 +161,14 @@ def test_a_video_whose_worker_died_is_done_by_another_and_at_last_given_up(
             raise _Died("the node went away")
         assert not torn.exists() or item.name != "1.mp4"
         if item.name == "3.mp4":
+            time.sleep(0.6)  # so that the nodes are looked at again meanwhile
             raise _Died("segmentation fault\nand much more")
         return _ok(item)
 
     ray = FakeRay(answer, [_node(5), _node(1), _node(64, alive=False)])
     state = _over(ray, items, tmp_path, monkeypatch)
     assert ray.given == {"0.mp4": 1, "1.mp4": 2, "2.mp4": 1, "3.mp4": ATTEMPTS, "4.mp4": 1}
+    assert ray.asked > 1
     assert ray.most <= 2  # 5 cores are room for two workers of two, 1 core for none
     entries = manifest.read(tmp_path)
     assert {n: e.status for n, e in entries.items()} == {
