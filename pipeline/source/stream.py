@@ -26,7 +26,7 @@ from posepipe.types import Frame
 _OPEN_SECONDS = 5.0
 _SILENCE_SECONDS = 4.0  # without a picture, the connection counts as lost
 _BACKOFF_SECONDS = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
-_PROBE_SECONDS = 1.0  # how often a host that was away is asked whether it is back
+_PROBE_SECONDS = 0.5  # how often a host that was away is asked whether it is back
 _LATE_SECONDS, _CAUGHT_UP_SECONDS = 1.0, 0.3  # behind by so much, only key frames are decoded, until it is so little
 _FALLBACK_FPS = 25.0
 _OPTIONS = {
@@ -41,7 +41,7 @@ _OPTIONS = {
 class StreamSource:
     """A stream by its URL. The first connection is made here, and a failure is an InputError; a connection that is
     lost later is made again, for as long as it takes: after 1, 2, 4 ... 30 s, and at once when the host, which is asked
-    every second, answers again. A stream with an end (a video file on a web server) is played in real time, once.
+    twice a second, answers again. A stream with an end (a video file on a web server) is played in real time, once.
 
     Where decoding is slower than the camera, whole groups of pictures are skipped (and counted) rather than that the
     picture gets older and older. Frame times are of our own clock, since a stream's start anew with every connection.
