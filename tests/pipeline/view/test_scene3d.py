@@ -119,7 +119,7 @@ from view_frames import frame_of
 from posepipe.pipeline.view.open3d_scene import Open3DViewer
 viewer = Open3DViewer()
 viewer.open("posepipe - test")
-typed, until, index = "", time.monotonic() + 40, 0
+typed, until, index = "", time.monotonic() + 120, 0
 while "q" not in typed and time.monotonic() < until:
     viewer.show(frame_of(index, people=1))
     typed += "".join(viewer.keys())
@@ -139,11 +139,12 @@ viewer.close()
         while (text := line()) and not text.startswith("shown"):
             pass
         search = ["xdotool", "search", "--name", "posepipe - test"]
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             found = subprocess.run(search, env=environment, capture_output=True, text=True, check=False).stdout.split()
             if found:
                 break
+            time.sleep(0.2)
         for key, typed in ("h", "h"), ("minus", "h-"), ("space", "h- "), ("q", "h- q"):
             subprocess.run(["xdotool", "key", "--window", found[-1], key], env=environment, check=True)
             while (text := line()) and text != f"shown {typed!r}\n":
