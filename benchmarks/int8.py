@@ -69,7 +69,7 @@ def main() -> None:
                 try:
                     found = compare(expected, int8.run, 50, expected.count)
                 except Exception as error:  # noqa: BLE001 - ONNX Runtime's own classes; the others are to be measured
-                    print(f"| {e.name} | | does not run: {str(error).splitlines()[0][-60:]} | |", flush=True)
+                    print(f"| {e.name} | | does not run: {str(error).splitlines()[0][:200]} | |", flush=True)
                     continue
                 count = exact.contract.fixed_hypotheses or 200
                 times = f"{cpu_ms(exact, count):.2f} / {cpu_ms(int8, count):.2f}"
