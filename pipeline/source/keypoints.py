@@ -113,11 +113,13 @@ def _checked(data: Mapping[str, Any], path: Path, digest: str) -> KeypointClip:
         if array is not None and array.shape != wanted[name]:
             raise InputError(f"{path}: '{name}' has the shape {array.shape}, not {wanted[name]}.", SEE)
     width, height, fps = (_number(data[name], path, name) for name in ("width", "height", "fps"))
-    frames = int(_number(data["frames"], path, "frames")) if "frames" in data else int(frame.max(initial=-1)) + 1
+    if not rows or not np.isfinite(frame).all() or frame.min() < 0:
+        raise InputError(f"{path}: frames have to be numbers from 0, and some of them there.", SEE)
+    frames = int(_number(data["frames"], path, "frames")) if "frames" in data else int(frame.max()) + 1
     if not (1 <= width <= 65536 and 1 <= height <= 65536 and 0.01 <= fps <= 10000):
         raise InputError(f"{path}: {width:g} x {height:g} pixels at {fps:g} frames a second make no film.", SEE)
-    if not rows or not np.isfinite(frame).all() or frame.min() < 0 or frame.max() >= frames:
-        raise InputError(f"{path}: frames have to be numbers from 0 to {frames - 1}, and some of them there.", SEE)
+    if frame.max() >= frames:
+        raise InputError(f"{path}: frame {frame.max():.0f} of a film of {frames}.", SEE)
     finite = np.isfinite(keypoints).all(-1)
     confidence = np.where(finite, np.clip(np.nan_to_num(confidence), 0, 1), 0)
     order = np.lexsort((np.zeros(rows) if person is None else person, frame))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,7 +55,8 @@ class TensorRtHeatmaps:
             self._logger = make_logger(trt, messages)
             runtime = trt.Runtime(self._logger)
             for persons, (path, info) in members.items():
-                self._buckets[persons] = _Bucket(owner, self._cuda, trt, runtime, messages, path, info)
+                tools = _Tools(trt, runtime, messages, self._cuda)
+                self._buckets[persons] = _Bucket(owner, tools, path, info)
             owner.callback(self._cuda.enter)
             self._owner = owner.pop_all()
 
@@ -81,23 +83,24 @@ class TensorRtHeatmaps:
         self._owner.close()
 
 
+@dataclass(frozen=True)
+class _Tools:
+    trt: Any
+    runtime: trt.Runtime
+    messages: Messages
+    cuda: Cuda
+
+
 class _Bucket:
     """One engine with its buffers and its recorded launch."""
 
     _engine: trt.ICudaEngine
     _context: trt.IExecutionContext
 
-    def __init__(
-        self,
-        owner: ExitStack,
-        cuda: Cuda,
-        trt: Any,
-        runtime: trt.Runtime,
-        messages: Messages,
-        path: Path,
-        info: DetectorEngine,
-    ) -> None:
-        self._cuda, self._messages, self._graph = cuda, messages, None
+    def __init__(self, owner: ExitStack, tools: _Tools, path: Path, info: DetectorEngine) -> None:
+        cuda, trt = tools.cuda, tools.trt
+        self._cuda, self._messages = cuda, tools.messages
+        self._graph: Any = None
         c = info.contract
         shapes = {
             INPUT: (info.persons, 3, c.height, c.width),
@@ -105,10 +108,10 @@ class _Bucket:
         }
         owner.callback(self._forget)
         rebuild = f"Build it again: {info.rebuild_command(path.parent)}"
-        engine = runtime.deserialize_cuda_engine(path.read_bytes())
-        if engine is None:
+        runtime: trt.Runtime = tools.runtime
+        self._engine = runtime.deserialize_cuda_engine(path.read_bytes())
+        if self._engine is None:
             raise self._failed(f"TensorRT does not take {path.name}", rebuild)
-        self._engine = engine
         names = [self._engine.get_tensor_name(i) for i in range(self._engine.num_io_tensors)]
         for name in names:
             shape = tuple(self._engine.get_tensor_shape(name))
@@ -116,10 +119,9 @@ class _Bucket:
                 raise EngineError(f"{path.name} has the tensor {name} {shape}, not {shapes.get(name)}.", rebuild)
         if missing := set(shapes) - set(names):
             raise EngineError(f"{path.name} has no tensor {missing.pop()}.", rebuild)
-        context = self._engine.create_execution_context()
-        if context is None:
+        self._context = self._engine.create_execution_context()
+        if self._context is None:
             raise self._failed(f"{path.name} cannot be run", "Close other programs on the GPU.")
-        self._context = context
         floats: Any = np.float32
         self._in = Block(cuda, owner, ((INPUT, shapes[INPUT], floats),))
         self._out = Block(cuda, owner, ((OUTPUT, shapes[OUTPUT], floats),))
