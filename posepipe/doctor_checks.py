@@ -13,6 +13,7 @@ import importlib.metadata
 import importlib.util
 import os
 import platform
+import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -149,6 +150,43 @@ def models() -> list[Finding]:
     return result
 
 
+def detectors() -> list[Finding]:
+    """Detectors of several people: the tracker that they all need, HRNet's graph, MMPose."""
+    from posepipe.detectors.catalogue import ENTRIES, graph_paths
+
+    result = []
+    if importlib.util.find_spec("norfair") is None:
+        advice = "pip install 'posepipe[people]'"
+        result.append(Finding("detector", "several people", OFF, "norfair, which keeps them apart, is missing", advice))
+    else:
+        version = importlib.metadata.version("norfair")
+        result.append(Finding("detector", "several people", OK, f"norfair {version} keeps them apart"))
+    graphs = [path for e in ENTRIES for path in graph_paths(e.name) if path.is_file()]
+    if graphs:
+        result.append(Finding("detector", "HRNet", OK, ", ".join(str(path) for path in graphs)))
+    else:
+        advice = "posepipe build-engines --detector hrnet-w32 --detector-weights FILE.pth (docs/detectors.md)"
+        result.append(Finding("detector", "HRNet", OFF, f"no graph at {graph_paths('hrnet-w32')[-1]}", advice))
+    return [*result, _mmpose()]
+
+
+def _mmpose() -> Finding:
+    from posepipe.pipeline.detect.mmpose import HINT, find_python
+
+    python = find_python()
+    if python is None:
+        return Finding("detector", "MMPose", OFF, "not installed (mspn50, rsn50 and its other models)", HINT)
+    code = "from importlib.metadata import version; print(*(f'{n} {version(n)}' for n in ('mmpose', 'mmdet', 'torch')))"
+    try:
+        done = subprocess.run([python, "-c", code], capture_output=True, text=True, timeout=30, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return Finding("detector", "MMPose", OFF, f"{python} does not run ({error})", HINT)
+    if done.returncode:
+        why = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        return Finding("detector", "MMPose", OFF, f"not complete in {python} ({why})", HINT)
+    return Finding("detector", "MMPose", OK, f"{done.stdout.strip()} ({python})")
+
+
 def video() -> list[Finding]:
     """The H.264 encoder inside PyAV, which overlay videos need, and a display, which only live views need."""
     result = []
@@ -280,5 +318,5 @@ def lifters() -> list[Finding]:
 
 def everything() -> list[Finding]:
     """All findings, in the order in which a person fixes them."""
-    groups = (machine, system_libraries, libraries, models, video, backends, lifters)
+    groups = (machine, system_libraries, libraries, models, detectors, video, backends, lifters)
     return [finding for group in groups for finding in group()]

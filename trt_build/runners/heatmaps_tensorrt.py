@@ -55,7 +55,7 @@ class TensorRtHeatmaps:
             self._logger = make_logger(trt, messages)
             runtime = trt.Runtime(self._logger)
             for persons, (path, info) in members.items():
-                tools = _Tools(trt, runtime, messages, self._cuda)
+                tools = EngineTools(trt, runtime, messages, self._cuda)
                 self._buckets[persons] = _Bucket(owner, tools, path, info)
             owner.callback(self._cuda.enter)
             self._owner = owner.pop_all()
@@ -84,7 +84,7 @@ class TensorRtHeatmaps:
 
 
 @dataclass(frozen=True)
-class _Tools:
+class EngineTools:
     trt: Any
     runtime: trt.Runtime
     messages: Messages
@@ -97,7 +97,7 @@ class _Bucket:
     _engine: trt.ICudaEngine
     _context: trt.IExecutionContext
 
-    def __init__(self, owner: ExitStack, tools: _Tools, path: Path, info: DetectorEngine) -> None:
+    def __init__(self, owner: ExitStack, tools: EngineTools, path: Path, info: DetectorEngine) -> None:
         cuda, trt = tools.cuda, tools.trt
         self._cuda, self._messages = cuda, tools.messages
         self._graph: Any = None
