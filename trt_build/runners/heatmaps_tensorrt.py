@@ -98,7 +98,7 @@ class _Bucket:
     _context: trt.IExecutionContext
 
     def __init__(self, owner: ExitStack, tools: EngineTools, path: Path, info: DetectorEngine) -> None:
-        cuda, trt = tools.cuda, tools.trt
+        cuda = tools.cuda
         self._cuda, self._messages = cuda, tools.messages
         self._graph: Any = None
         c = info.contract
@@ -115,7 +115,7 @@ class _Bucket:
         names = [self._engine.get_tensor_name(i) for i in range(self._engine.num_io_tensors)]
         for name in names:
             shape = tuple(self._engine.get_tensor_shape(name))
-            if shape != shapes.get(name) or self._engine.get_tensor_dtype(name) != trt.float32:
+            if shape != shapes.get(name) or self._engine.get_tensor_dtype(name) != tools.trt.float32:
                 raise EngineError(f"{path.name} has the tensor {name} {shape}, not {shapes.get(name)}.", rebuild)
         if missing := set(shapes) - set(names):
             raise EngineError(f"{path.name} has no tensor {missing.pop()}.", rebuild)
