@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from contextlib import suppress
 
@@ -99,23 +100,38 @@ def _guarded(verb: str, argv: list[str]) -> int:
     def terminate(signum: int, frame: object) -> None:
         raise _Terminated
 
+    asked: list[int] = []
+
+    def interrupt(signum: int, frame: object) -> None:
+        asked.append(signum)
+        # Whoever asks twice does not want to wait for cleaning up; what is left then has a temporary name.
+        signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+        raise KeyboardInterrupt
+
     signal.signal(signal.SIGTERM, terminate)
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.default_int_handler:  # not where it is ignored: in the background, under nohup
+        signal.signal(signal.SIGINT, interrupt)
     try:
         return int(importlib.import_module(VERBS[verb][0]).main(verb, argv))
-    except PosepipeError as error:
+    except (PosepipeError, KeyboardInterrupt) as error:
+        # A library that is being loaded makes an ImportError of the interruption.
+        if asked or not isinstance(error, PosepipeError):
+            print(f"posepipe {verb}: interrupted; nothing half-written was kept.", file=sys.stderr)
+            return 130
         if debug:
             raise
         print(f"posepipe {verb}: {error}", file=sys.stderr)
         return error.exit_code
-    except KeyboardInterrupt:
-        print(f"posepipe {verb}: interrupted; nothing half-written was kept.", file=sys.stderr)
-        return 130
     except _Terminated:
         print(f"posepipe {verb}: terminated; nothing half-written was kept.", file=sys.stderr)
         return 143
     except BrokenPipeError:
         return 1
     except ImportError as error:
+        if asked:
+            print(f"posepipe {verb}: interrupted; nothing half-written was kept.", file=sys.stderr)
+            return 130
         if debug:
             raise
         from posepipe.system_check import fix, missing_libraries
@@ -124,6 +140,9 @@ def _guarded(verb: str, argv: list[str]) -> int:
         hint = f"Install it: {fix(missing)}" if missing else "See `posepipe doctor`."
         print(f"posepipe {verb}: something that it needs does not load ({error}). {hint}", file=sys.stderr)
         return 1
+    finally:
+        if before is signal.default_int_handler:
+            signal.signal(signal.SIGINT, before)
 
 
 class _Terminated(BaseException):

@@ -190,9 +190,10 @@ def _numbers(
 ) -> np.ndarray:
     """numpy would make room for whatever shape the header names; here the data has to be there first."""
     # Numbers without bytes (texts of length 0) cost numpy memory all the same.
-    if any(extent < 0 for extent in shape) or (math.prod(shape) > 0 and not kind.itemsize):
+    count: int = math.prod(shape)
+    if any(extent < 0 for extent in shape) or (count > 0 and not kind.itemsize):
         raise ValueError(f"an array of shape {shape} and type {kind}")
-    needed = math.prod(shape) * kind.itemsize
+    needed = count * kind.itemsize
     if needed > member_bytes:
         raise ValueError(f"{needed} bytes in a member of {member_bytes}")
     data = file.read(needed)
