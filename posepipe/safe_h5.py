@@ -7,6 +7,7 @@ library crashes over some damaged files, or never comes back: another process lo
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import resource
 import signal
@@ -58,6 +59,7 @@ def _survey(path: str, size: int, mtime_ns: int) -> None:
     child = os.fork()
     if child == 0:
         try:
+            faulthandler.disable()  # what happens here is told in a sentence
             seconds = _SECONDS + size // _BYTES_PER_SECOND
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGXCPU):
                 signal.signal(number, signal.SIG_DFL)

@@ -24,17 +24,17 @@ from tests.faults.trials import Bench, full_disk, sigkill
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory):
     folder = tmp_path_factory.mktemp("faults")
-    make_videos(folder / "videos", 5, frames=5, size=96)
+    make_videos(folder / "videos", 4, frames=4, size=96)
     ended = run(folder / "videos", folder / "oracle", "--jobs", "2")
     assert ended.code == 0, ended.error
     oracle = results(folder / "oracle")
-    assert len(oracle) == 10
+    assert len(oracle) == 8
     return Bench(folder / "videos", oracle, ended.seconds, folder / "out", random.Random(0))
 
 
 def test_killed_again_and_again_then_resumed_gives_the_same_bytes(bench):
     """And whoever watches the folder never sees a result that is not complete."""
-    while bench.seen.get("SIGKILLs", 0) < 4:
+    while bench.seen.get("SIGKILLs", 0) < 3:
         sigkill(bench)
     assert bench.seen["files at first sight"] >= len(bench.oracle)
 
