@@ -38,6 +38,7 @@ _SIZE = ("image_size", "imageSize", "resolution", "img_size")
 _MODEL = ("distortion_model", "lens_model", "camera_model")
 _FISHEYE = ("fisheye", "equidistant", "kannala_brandt", "equi")
 _OPENCV = ("", "opencv", "plumb_bob", "rational_polynomial", "radtan", "pinhole", "none", "brown_conrady")
+_ANGLES = 0.5, 178.0  # degrees over a side: a long telephoto lens, the widest one
 _ASPECT = 0.01  # how far the shapes of the calibrated and the given picture may differ
 
 
@@ -58,6 +59,10 @@ def from_file(path: Path, width: int, height: int) -> Intrinsics:
     numbers = (fx, fy, cx, cy, at_width, at_height, *coefficients)
     if not all(math.isfinite(v) for v in numbers) or min(fx, fy, at_width, at_height) <= 0:
         raise InputError(f"Intrinsics in {path} must be finite, with positive focal lengths and size.", _EXAMPLE)
+    for side, focal in ((at_width, fx), (at_height, fy)):
+        angle = math.degrees(2 * math.atan2(0.5 * side, focal))
+        if not _ANGLES[0] <= angle <= _ANGLES[1]:
+            raise InputError(f"The focal lengths in {path} mean a field of view of {angle:g} degrees.", _EXAMPLE)
     sx, sy = width / at_width, height / at_height
     if abs(sx / sy - 1) > _ASPECT:
         turned = abs(width / at_height * at_width / height - 1) <= _ASPECT

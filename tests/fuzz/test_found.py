@@ -145,6 +145,12 @@ def test_lines_and_texts_without_end(tmp_path):
             from_file(tmp_path / name, 640, 480)
 
 
+def test_a_focal_length_that_no_lens_has(tmp_path):
+    (tmp_path / "a.json").write_text('{"fx": 1e-320, "fy": 1000, "cx": 320, "cy": 240, "width": 640, "height": 480}')
+    with pytest.raises(InputError, match="field of view"):
+        from_file(tmp_path / "a.json", 640, 480)
+
+
 @pytest.mark.parametrize(
     "change",
     [{"network": []}, {"hypotheses": "5"}, {"hypotheses": 10**12}, {"noise_shape": [1.5]}, {"steps": True},
