@@ -3,6 +3,7 @@
     python benchmarks/accuracy.py [--data data/cmu_h36m17.h5] [--lifters NAME ...] [--write-cards] [--out docs]
 
 The graphs that users run, in ONNX Runtime, float16 weights and all. Writes accuracy.md, accuracy.json and two pictures.
+With --lifters and --keep, accuracy.json keeps the numbers of the others, if they were measured on as many people.
 --write-cards also puts the numbers of subject 05 into the checkpoints' headers and writes their cards anew (then export
 the graphs again: their weights' hash has changed). --frames, --many-frames, --films make it shorter.
 
@@ -21,7 +22,7 @@ from typing import Any
 
 import cv2
 import numpy as np
-from accuracy_people import People, of_films, of_subject
+from accuracy_people import CAMERAS, People, of_films, of_subject
 from numpy.typing import NDArray
 
 from posepipe.lifters.catalogue import LIFTERS, Entry
@@ -33,6 +34,7 @@ from posepipe.noise import NoiseKey
 from posepipe.point_estimate import geometric_median
 from posepipe.training.evaluate_cli import sampler
 from posepipe.training.evaluation.chart import line_chart
+from posepipe.training.virtual_camera import CameraRanges
 from posepipe.trt_build.runners.ort import OrtRunner
 
 USUAL, MANY = 20, 200
@@ -40,6 +42,7 @@ COUNTS = (1, 2, 5, 10, 20, 50, 100, 200)
 LEVELS = (50, 80, 95)
 KINDS = {
     "gt_2d": "subject 05, exact 2D",
+    "gt_2d_reference_cameras": "subject 05, exact 2D, the reference point's cameras",
     "detector_noise_2d": "subject 05, 2D with the detector's errors replayed",
     "actor": "actors, filmed and detected",
 }
@@ -156,6 +159,12 @@ def page(found: dict[str, dict[str, Any]], about: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def kept(path: Path, about: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """What an earlier run found, if it was about the same people."""
+    before = json.loads(path.read_text()) if path.exists() else {}
+    return before["lifters"] if before.get("about") == about else {}
+
+
 def row(cells: tuple[str, ...]) -> str:
     return f"| {' | '.join(cells)} |"
 
@@ -194,6 +203,13 @@ def write_cards(found: dict[str, dict[str, Any]], minutes: dict[str, float], har
         entry.checkpoint_path.with_suffix(".md").write_text(text)
 
 
+def ranges(cameras: CameraRanges) -> str:
+    """What cameras are drawn from, in words."""
+    (low, high), (near, far), (narrow, wide) = cameras.pitch_deg, cameras.distance, cameras.fov_deg
+    text = f"any side, pitch {low:g} to {high:g} degrees, roll {cameras.roll_deg:g} (standard deviation), {near:g} to"
+    return f"{text} {far:g} m, {narrow:g} to {wide:g} degrees, {100 * cameras.cut_share:g} % may be cut off"
+
+
 def mm(values: NDArray) -> float:
     return round(1000 * float(np.mean(values)), 2)
 
@@ -212,20 +228,24 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=2.0, help="of a film, at 15 frames a second")
     parser.add_argument("--actor-cache", type=Path, default=Path("data/accuracy_actors.npz"))
     parser.add_argument("--out", type=Path, default=Path("docs"))
+    parser.add_argument("--keep", action="store_true", help="what accuracy.json has of lifters that are not measured")
     parser.add_argument("--write-cards", action="store_true")
     parser.add_argument("--minutes", nargs="*", default=[], metavar="NAME=M", help="wall time of a lifter's training")
     parser.add_argument("--hardware", default="2 CPU cores (AVX-512, bfloat16), torch 2.13.0")
     args = parser.parse_args()
     people = {"gt_2d": of_subject(args.data, args.frames, "none")}
+    people["gt_2d_reference_cameras"] = of_subject(args.data, args.frames, "none", CAMERAS["reference"])
     people["detector_noise_2d"] = of_subject(args.data, args.frames, "detector")
     people["actor"] = of_films(args.actor_cache, args.films, args.seconds)
     about = {
         "frames": ", ".join(f"{KINDS[k]} {len(p.joints):,}" for k, p in people.items()),
         f"frames with {MANY} hypotheses": f"{args.many_frames}, evenly spread (best of {MANY})",
         "actors": f"{args.films} films; {people['actor'].remark} (another thing tracked, or left for right)",
+        "cameras": ranges(CAMERAS["trained"]),
+        "the reference point's cameras": ranges(CAMERAS["reference"]),
         "machine": f"{platform.machine()}, one thread",
     }
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[str, dict[str, Any]] = kept(args.out / "accuracy.json", about) if args.keep else {}
     for entry in LIFTERS:
         wanted = entry.name in args.lifters or (not args.lifters and entry.checkpoint and entry.graph_path.is_file())
         if wanted:
@@ -234,6 +254,7 @@ def main() -> None:
             print(f"{entry.name}: {time.process_time() - start:.0f} s of CPU", flush=True)
             for kind in KINDS:
                 print(f"  {kind:<18} " + "  ".join(f"{k} {v}" for k, v in found[entry.name][kind].items()), flush=True)
+    found = {entry.name: found[entry.name] for entry in LIFTERS if entry.name in found}
     args.out.mkdir(parents=True, exist_ok=True)
     (args.out / "accuracy.json").write_text(json.dumps({"about": about, "lifters": found}, indent=1) + "\n")
     (args.out / "accuracy.md").write_text(page(found, about))

@@ -18,6 +18,7 @@ from posepipe.pipeline.source.actor_body import varied_body
 from posepipe.pipeline.source.actor_motion import MOTIONS
 from posepipe.skeleton import H36M_17
 from posepipe.training.evaluation.views import choose_clips, draw_views
+from posepipe.training.virtual_camera import DEFAULT_CAMERAS, CameraRanges
 
 FIRST = 5000  # seeds of films and bodies; the noise that training replays is of 0 to 199
 FAR = 0.6  # person sizes: farther off in the mean, another thing was detected, or left for right
@@ -39,9 +40,18 @@ class People:
         return People(self.keypoints[rows], self.confidence[rows], self.joints[rows], self.remark)
 
 
-def of_subject(data: Path, frames: int, noise: str) -> People:
+# name -> the cameras that subject 05 is seen by. "reference" is what the reference point of 102 / 70 mm was measured
+# with: yaw anywhere, upright, the whole person in the picture, and neither very near nor from far above. Its fields of
+# view are not known; they do not matter much, since person space turns the camera towards the person.
+CAMERAS = {
+    "trained": DEFAULT_CAMERAS,
+    "reference": CameraRanges(pitch_deg=(-26.0, 14.0), roll_deg=0.0, distance=(2.5, 8.0), cut_share=0.0),
+}
+
+
+def of_subject(data: Path, frames: int, noise: str, cameras: CameraRanges = DEFAULT_CAMERAS) -> People:
     """The validation split, every frame seen by a camera of its own; noise: "none" or "detector"."""
-    views = draw_views(choose_clips(data), frames, noise)
+    views = draw_views(choose_clips(data), frames, noise, cameras=cameras)
     return People(views.keypoints, views.confidence, views.joints)
 
 

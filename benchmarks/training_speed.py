@@ -2,7 +2,8 @@
 
     python benchmarks/training_speed.py [--systems martinez htnet dcgct] [--steps 20] [--out docs]
 
-Three loops over the network of configs/train/NAME_cmu.toml, and over the published one with --published:
+Three loops over the network of configs/train/NAME_cmu.toml (NAME_first_cmu.toml where training has two stages), and
+over the published one with --published:
 
 - authors: float32, pairs of 2D and 3D that lie in memory, shuffled, a batch of them copied together in the loop; Adam.
   Martinez: batch 64, squared error. HTNet and DC-GCT: batch 512 and behind it the mirrored copies, amsgrad, through a
@@ -231,8 +232,10 @@ def main() -> None:
     found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
         for name in args.systems:
-            path = f"configs/train/{name}_cmu.toml"
-            module, config = read_config(Path(path))
+            path = next(
+                p for p in map(Path, (f"configs/train/{name}_{s}cmu.toml" for s in ("first_", ""))) if p.exists()
+            )
+            module, config = read_config(path)
             if args.published:
                 sizes = ("width", "channels", "hidden", "gcn_hidden", "heads")
                 published = {k: getattr(module.Config(recipe="", data="", out=""), k, None) for k in sizes}

@@ -92,14 +92,16 @@ class AugmentRanges:
     """mirror, recombine: shares of the batch. exchange: the chance of every single arm and leg to be somebody else's.
     height: uniform factor of the whole body. limb: standard deviation of the logarithm of each limb's own factor.
     swing_deg: standard deviation of the turn of a thigh or shoulder girdle about each axis; see SWING for the other
-    bones."""
+    bones. lean_deg: standard deviation of the tilt of the whole body about each horizontal axis. What they are worth is
+    measured in docs/data_limit.md."""
 
     mirror: float = 0.5
     height: tuple[float, float] = (0.85, 1.15)
-    limb: float = 0.1
+    limb: float = 0.06
     recombine: float = 0.3
-    exchange: float = 0.4
+    exchange: float = 0.0
     swing_deg: float = 12.0
+    lean_deg: float = 0.0
 
 
 DEFAULT_AUGMENT = AugmentRanges()
@@ -136,6 +138,14 @@ def swing(joints: Floats, rng: np.random.Generator, degrees: float) -> Floats:
         turned = turns[child]
         result[:, child] = result[:, parent] + (bone if turned is None else (turned @ bone[..., None])[..., 0])
     return result
+
+
+def lean(joints: Floats, rng: np.random.Generator, degrees: float) -> Floats:
+    """Tilt every person of (N, 17, 3) as a whole about the hip, by a Gaussian angle about each horizontal axis."""
+    vector = np.float32(np.radians(degrees)) * rng.standard_normal((len(joints), 3), dtype=np.float32)
+    vector[:, 1] = 0
+    hip = joints[:, :1]
+    return (joints - hip) @ _rotation(vector).swapaxes(1, 2) + hip
 
 
 def _rotation(vector: Floats) -> Floats:
@@ -244,6 +254,8 @@ def augment(
     result[flipped] = mirror(result[flipped])
     if ranges.swing_deg > 0:
         result = swing(result, rng, ranges.swing_deg)
+    if ranges.lean_deg > 0:
+        result = lean(result, rng, ranges.lean_deg)
     factors = np.exp(np.float32(ranges.limb) * rng.standard_normal((count, len(LIMBS)), dtype=np.float32))
     low, high = ranges.height
     factors *= np.float32(low) + np.float32(high - low) * rng.random((count, 1), dtype=np.float32)

@@ -56,7 +56,8 @@ def with_calibration(
     batches = _batches(data, header, keypoints, subjects, frames, seed)
     people: list[Seen] = []
     for number, (clip, kind, batch) in enumerate(batches):
-        people.append(summarise(clip, kind, draw(sampler, header.noise_shape, batch, seed=number), batch.joints))
+        drawn = draw(sampler, header.noise_shape, batch, seed=number)
+        people.append(summarise(clip, kind, drawn, batch.joints, batch.confidence))
         progress(number + 1, len(batches))
     fit = fit_calibration(people)
     attach(sampler, fit)
@@ -67,6 +68,9 @@ def with_calibration(
         "hypotheses": HYPOTHESES,
         "scale": np.round(fit.scale, 3).tolist(),
         "shape": fit.shape,
+        "doubt": fit.doubt,
+        "more": np.round(fit.more, 3).tolist(),
+        "further": fit.further,
         **check_on_other_clips(people),
     }
     return dataclasses.replace(
@@ -100,6 +104,12 @@ def report(header: Checkpoint) -> list[str]:
     levels = " / ".join(f"{100 * p:.0f}" for p in LEVELS)
     lines = [f"fitted to {found['people']} people in {len(found['clips'])} clips; shape {found['shape']:+.2f}, scale"]
     lines[0] += f" {min(found['scale']):.2f} to {max(found['scale']):.2f}"
+    if found["doubt"] != 1.0:
+        more = found["more"][1:]
+        lines.append(
+            f"with a mean confidence of {1 - found['doubt']:.2f} or less: shape {found['further']:+.2f}, scale times"
+            f" {min(more):.2f} to {max(more):.2f}"
+        )
     if "left_out" not in found:
         return [*lines, "one clip only: nothing is left to check the fit on"]
 

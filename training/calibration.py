@@ -7,13 +7,14 @@ order of the distances, so the truth lies in the region of share p after it exac
     log miss <= log factor + (1 + shape) * log quantile_p
 
 holds: for a given shape, every level and joint has its own best factor in closed form, and one number is searched. The
-scale of the calibration is what gives this factor with as many hypotheses as were drawn.
+scale of the calibration is what gives this factor with as many hypotheses as were drawn. People whose keypoints are all
+certain (exact 2D) and people of a detector are fitted apart; the calibration goes from one to the other by confidence.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import numpy as np
@@ -30,55 +31,81 @@ FITTED = (0.35, 0.5, 0.65, 0.8, 0.9, 0.95)
 SHAPES = np.linspace(-0.4, 1.0, 29)
 LIMITS = (0.25, 4.0)  # of a scale: beyond, the network and not its spread is wrong
 HYPOTHESES = 50  # drawn for the fit
+CERTAIN = 1e-3  # of a person's mean confidence from 1
+FEWEST = 20  # people of a regime
+DOUBTFUL = 0.1  # so many of the doubtful are surer than what counts as full doubt
 
 
 @dataclass(frozen=True)
 class Seen:
     """People of one clip under one kind of 2D ("gt_2d", "detector_noise_2d"). miss: (N,16), quantile: (levels,N,16):
-    logarithms, as above; hypotheses: how many were drawn; the hip is left out."""
+    logarithms, as above; hypotheses: how many were drawn; the hip is left out. doubt: (N,), 1 - mean confidence."""
 
     clip: str
     kind: str
     miss: NDArray[np.float64]
     quantile: NDArray[np.float64]
     hypotheses: int
+    doubt: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Fit:
-    """scale: (17), the hip's is 1. shape: of the tails."""
+    """scale: (17), the hip's is 1. shape: of the tails. doubt, more, further: what changes with the confidence, as the
+    calibration's buffers have it."""
 
     scale: NDArray[np.float32]
     shape: float
+    doubt: float = 1.0
+    more: NDArray[np.float32] = field(default_factory=lambda: np.ones(17, np.float32))
+    further: float = 0.0
 
 
-def summarise(clip: str, kind: str, hypotheses: NDArray, truth: NDArray) -> Seen:
-    """hypotheses (N,H,17,3) of equal weight, before any calibration; truth (N,17,3); metres."""
+def summarise(clip: str, kind: str, hypotheses: NDArray, truth: NDArray, confidence: NDArray | None = None) -> Seen:
+    """hypotheses (N,H,17,3) of equal weight, before any calibration; truth (N,17,3); metres. confidence: (N,17), of the
+    keypoints; all certain by default."""
     moving = hypotheses[:, :, 1:].astype(np.float64)
     mean = moving.mean(1, keepdims=True)
     square = ((moving - mean) ** 2).sum(-1) + MILLIMETRE2
     middle = square.mean(1)
     miss = 0.5 * np.log(((truth[:, 1:] - mean[:, 0]) ** 2).sum(-1) + MILLIMETRE2) - 0.5 * np.log(middle)
     quantile = 0.5 * np.log(np.quantile(square, FITTED, axis=1, method="hazen") / middle)
-    return Seen(clip, kind, miss, quantile, hypotheses.shape[1])
+    doubt = np.zeros(len(truth)) if confidence is None else 1.0 - confidence.mean(1).astype(np.float64)
+    return Seen(clip, kind, miss, quantile, hypotheses.shape[1], doubt)
 
 
 def coverage(seen: Seen, fit: Fit, levels: Sequence[float] = LEVELS) -> NDArray[np.float64]:
     """(levels, 16): the share of people whose truth lies in the region, joint by joint, after the calibration."""
     chosen = seen.quantile[[FITTED.index(p) for p in levels]]
-    few = 1.0 / seen.hypotheses
-    factor = np.sqrt((fit.scale[1:].astype(np.float64) ** 2 + few) / (1 - few))
-    inside = seen.miss <= np.log(factor) + (1 + fit.shape) * chosen
+    few, doubt = 1.0 / seen.hypotheses, np.clip(seen.doubt / fit.doubt, 0, 1)[:, None]
+    scale = fit.scale[1:].astype(np.float64) * fit.more[1:].astype(np.float64) ** doubt
+    factor = np.sqrt((scale**2 + few) / (1 - few))
+    inside = seen.miss <= np.log(factor) + (1 + fit.shape + doubt * fit.further) * chosen
     shares: NDArray[np.float64] = inside.mean(1)
     return shares
 
 
 def fit_calibration(people: Sequence[Seen]) -> Fit:
-    """The calibration with which exact and noisy 2D, counting alike, come nearest to every level; left and right alike.
+    """The calibration with which the regions come nearest to every level, for people whose keypoints are certain and
+    for the others; where there are too few of either, one for all. people: of the same number of hypotheses, two or
+    more.
+    """
+    sure, unsure = (
+        [_some(seen, rows(seen.doubt)) for seen in people] for rows in (lambda d: d <= CERTAIN, lambda d: d > CERTAIN)
+    )
+    if min(sum(len(seen.miss) for seen in regime) for regime in (sure, unsure)) < FEWEST:
+        return _fit_alike(people)
+    base, other = _fit_alike(sure), _fit_alike(unsure)
+    doubt = float(np.quantile(np.concatenate([seen.doubt for seen in unsure]), DOUBTFUL))
+    further = round(other.shape - base.shape, 4)
+    return replace(base, doubt=round(doubt, 4), more=(other.scale / base.scale).astype(np.float32), further=further)
 
-    people: of the same number of hypotheses, two or more. For each shape, each joint's factor is the mean over the
-    levels of what would cover it exactly, with one correction for all joints together; then the shape that misses the
-    levels least."""
+
+def _fit_alike(people: Sequence[Seen]) -> Fit:
+    """One calibration for all, kinds of 2D counting alike; left and right alike. For each shape, each joint's factor is
+    the mean over the levels of what would cover it exactly, with one correction for all joints together; then the shape
+    that misses the levels least."""
+    people = [seen for seen in people if len(seen.miss)]
     kinds = sorted({seen.kind for seen in people})
     groups = [_join([seen for seen in people if seen.kind == kind]) for kind in kinds]
     best, fit, few = np.inf, Fit(np.ones(17, np.float32), 0.0), 1.0 / groups[0].hypotheses
@@ -141,12 +168,20 @@ def attach(sampler: nn.Module, fit: Fit | None) -> None:
     calibration = Calibration()
     calibration.scale.copy_(torch.from_numpy(fit.scale))
     calibration.shape.fill_(fit.shape)
+    calibration.doubt.fill_(fit.doubt)
+    calibration.more.copy_(torch.from_numpy(fit.more))
+    calibration.further.fill_(fit.further)
     sampler.calibration = calibration.to(next(sampler.parameters()).device)
 
 
 def _join(parts: Sequence[Seen]) -> Seen:
     miss, quantile = np.concatenate([p.miss for p in parts]), np.concatenate([p.quantile for p in parts], 1)
-    return Seen("", parts[0].kind, miss, quantile, parts[0].hypotheses)
+    doubt = np.concatenate([p.doubt for p in parts])
+    return Seen("", parts[0].kind, miss, quantile, parts[0].hypotheses, doubt)
+
+
+def _some(seen: Seen, rows: NDArray[np.bool_]) -> Seen:
+    return replace(seen, miss=seen.miss[rows], quantile=seen.quantile[:, rows], doubt=seen.doubt[rows])
 
 
 def _wanted(group: Seen, shape: float) -> NDArray[np.float64]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from posepipe.errors import MissingDependencyError, UsageError
+from posepipe.errors import MissingDependencyError, OutputError, UsageError
 
 
 def main(verb: str, argv: list[str]) -> int:
@@ -26,6 +26,7 @@ def _train(argv: list[str]) -> int:
         raise UsageError(f"--max-minutes {args.max_minutes:g} is not possible.", "Give a number above 0.")
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+    from safetensors import SafetensorError
 
     from posepipe.training.recipes import read_config
 
@@ -52,7 +53,14 @@ def _train(argv: list[str]) -> int:
             devices=args.devices,
             report=report,
         )
-        metrics = module.train(config, session)
+        try:
+            Path(config.out).parent.mkdir(parents=True, exist_ok=True)  # now, and not after hours
+            metrics = module.train(config, session)
+        except (OSError, SafetensorError) as error:
+            raise OutputError(
+                f"Cannot write {config.out} ({error}).",
+                f"Free some space; if {session.state} is there, --resume goes on from it.",
+            ) from None
     if session.rank == 0:
         console.print(f"wrote {config.out}: {metrics}", highlight=False, soft_wrap=True)
     return 0

@@ -33,6 +33,7 @@ def model_card(checkpoint: Path, minutes: float, hardware: str) -> str:
     settings = "\n".join(f"- `{key} = {value!r}`" for key, value in config.items())
     recipe = checkpoint.stem.replace("-", "_")
     paragraph = calibration(header.provenance)
+    before = f", going on from `{config['weights']}`, the stage before it" if config.get("weights") else ""
     return f"""# {checkpoint.name}
 
 {TITLES.get(header.lifter, header.lifter)}. Input space `{header.space}`, conversion `{header.conversion}`, skeleton
@@ -43,7 +44,7 @@ for validation, at 30 Hz, seen by virtual cameras (yaw anywhere, pitch -45 to 25
 to 90 degrees), mirrored, rescaled and recombined, with the 2D errors of BlazePose as measured on the rendered actor
 (`training/data/blazepose_actor_noise.npz`). {NOTICE}
 
-**Made by** `posepipe train configs/train/{recipe}_cmu.toml` in {minutes:.0f} minutes on {hardware}:
+**Made by** `posepipe train configs/train/{recipe}_cmu.toml` in {minutes:.0f} minutes on {hardware}{before}:
 
 {settings}
 

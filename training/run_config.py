@@ -19,11 +19,14 @@ class RunConfig:
     keypoints: "virtual" draws frames, augments them and looks at them with virtual cameras through the detector's noise
     (`person` space); anything else goes through the frames as the data set's own cameras saw them, with these
     keypoints: "gt" (exact projections) or a detector of the file (`screen` space).
+    weights: a checkpoint of the same network to go on from, instead of random weights (its statistics with it).
     steps x batch x devices samples are seen; epochs > 0, for recorded keypoints, sets steps instead: passes over them.
     clip: largest norm of the gradient, 0 for any. average: decay of the averaged weights (EMA), 0 for none.
     keep: weights with the best validation, or the last. memory_mb: of frames held; a larger file is read as training
     goes on. workers: threads that make batches. log_dir: of TensorBoard's files, none by default.
-    swing_deg, limb, exchange, recombine, mirror: of the augmentation of virtual keypoints, see augment.AugmentRanges.
+    swing_deg, lean_deg, limb, exchange, recombine, mirror: of the augmentation of virtual keypoints, see
+    augment.AugmentRanges. even: 0 draws every frame of mocap alike, 1 evenly over the space of poses, see
+    data.batches.rarity.
     """
 
     recipe: str
@@ -31,6 +34,7 @@ class RunConfig:
     out: str
     keypoints: str = "virtual"
     conversion: str = "blazepose33-h36m17@1"
+    weights: str | None = None
     steps: int = 8000
     epochs: int = 0
     batch: int = 1024
@@ -50,10 +54,12 @@ class RunConfig:
     log_every: int = 50
     log_dir: str | None = None
     swing_deg: float = DEFAULT_AUGMENT.swing_deg
+    lean_deg: float = DEFAULT_AUGMENT.lean_deg
     limb: float = DEFAULT_AUGMENT.limb
     exchange: float = DEFAULT_AUGMENT.exchange
     recombine: float = DEFAULT_AUGMENT.recombine
     mirror: float = DEFAULT_AUGMENT.mirror
+    even: float = 0.0
 
     @property
     def space(self) -> str:
@@ -63,7 +69,9 @@ class RunConfig:
     @property
     def augment_ranges(self) -> AugmentRanges:
         """What virtual keypoints are augmented by."""
-        chosen = {key: getattr(self, key) for key in ("swing_deg", "limb", "exchange", "recombine", "mirror")}
+        chosen = {
+            key: getattr(self, key) for key in ("swing_deg", "lean_deg", "limb", "exchange", "recombine", "mirror")
+        }
         return replace(DEFAULT_AUGMENT, **chosen)
 
     def decisive(self) -> dict[str, Any]:

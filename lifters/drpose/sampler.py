@@ -66,7 +66,7 @@ class DRPoseSampler(nn.Module):
 
     def forward(self, keypoints: Tensor, confidence: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         refined = self.trajectory(keypoints, confidence, noise)[-1]
-        return calibrated(self.calibration, hip_at_origin(refined), equal_log_weights(noise[:, :, 0, 0, 0]))
+        return calibrated(self.calibration, hip_at_origin(refined), equal_log_weights(noise[:, :, 0, 0, 0]), confidence)
 
     def trajectory(self, keypoints: Tensor, confidence: Tensor, noise: Tensor) -> list[Tensor]:
         """The clean estimate (B,H,17,3) of every step, the hip as the network gives it; the last one is the result."""

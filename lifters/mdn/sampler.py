@@ -66,7 +66,8 @@ class MdnSampler(nn.Module):
         scale = (one_hot @ sigma[..., None]) * self.spread * torch.exp(tail)
         hypotheses = self.output(centre + scale * (moves @ self.directions))
         zero = torch.zeros_like(noise[..., 0])
-        return calibrated(self.calibration, hypotheses, zero - torch.log(torch.ones_like(zero).sum(1, keepdim=True)))
+        log_weights = zero - torch.log(torch.ones_like(zero).sum(1, keepdim=True))
+        return calibrated(self.calibration, hypotheses, log_weights, confidence)
 
 
 def _choose(log_alpha: Tensor, normal: Tensor) -> Tensor:

@@ -80,7 +80,7 @@ class PrposeSampler(nn.Module):
         poses = self.net.lifter(self.input(both, trust))
         one, other = poses.unflatten(0, (2, noise.shape[0], noise.shape[1])).unbind(0)
         hypotheses = hip_at_origin(0.5 * (one + mirror_joints(other)))
-        return calibrated(self.calibration, hypotheses, equal_log_weights(noise[:, :, 0, 0, 0]))
+        return calibrated(self.calibration, hypotheses, equal_log_weights(noise[:, :, 0, 0, 0]), confidence)
 
     def sigma(self, keypoints: Tensor, confidence: Tensor) -> Tensor:
         """(2B,17,1) standard deviations for the poses and, behind them, for their mirror images."""

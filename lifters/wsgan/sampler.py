@@ -48,7 +48,7 @@ class WsganSampler(nn.Module):
         zero = torch.zeros_like(noise[..., 0])
         log_weights = zero - torch.log(torch.ones_like(zero).sum(1, keepdim=True))
         fitted = self.calibration if self.mode == "sample" else None
-        return calibrated(fitted, self.place(pose, camera), log_weights)
+        return calibrated(fitted, self.place(pose, camera), log_weights, confidence)
 
     def given(self, keypoints: Tensor, confidence: Tensor) -> Tensor:
         """(B,17,2), (B,17) -> what the network is given, (B,32) or (B,48)."""

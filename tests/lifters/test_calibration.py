@@ -61,6 +61,41 @@ def test_distances_from_the_mean_become_what_the_formula_says():
     np.testing.assert_allclose(directions, (before - mean)[:, :, 1:] / r[..., None], atol=2e-3)
 
 
+def doubting() -> Calibration:
+    module = fitted()
+    module.doubt.fill_(0.2)
+    module.more.copy_(torch.linspace(0.6, 1.8, 17))
+    module.more[0] = 1
+    module.further.fill_(-0.3)
+    return module
+
+
+def test_confidence_leads_from_one_regime_to_the_other():
+    """Certain keypoints: as without a second regime. Doubt at `doubt` or beyond: as a calibration with that regime's
+    numbers. Half way: the geometric mean of the two scales, the mean of the two shapes."""
+    joints, log_weights = some()
+    module = doubting()
+    certain = torch.ones(4, 17)
+    assert torch.equal(module(joints, log_weights, certain), fitted()(joints, log_weights))
+    for doubt, share in ((0.2, 1.0), (0.7, 1.0), (0.1, 0.5)):
+        alone = fitted()
+        alone.scale.copy_(fitted().scale * module.more**share)
+        alone.shape.fill_(0.4 - 0.3 * share)
+        uneven = certain.clone()
+        uneven[:, 3] -= 0.05  # only the mean counts
+        uneven[:, 5] += 0.05
+        found = module(joints, log_weights, uneven - doubt)
+        torch.testing.assert_close(found, alone(joints, log_weights), atol=2e-6, rtol=2e-5)
+
+
+def test_one_person_does_not_change_another():
+    joints, log_weights = some()
+    confidence = torch.tensor([1.0, 0.95, 0.9, 0.3])[:, None].expand(4, 17)
+    together = doubting()(joints, log_weights, confidence)
+    alone = torch.cat([doubting()(joints[i : i + 1], log_weights[i : i + 1], confidence[i : i + 1]) for i in range(4)])
+    torch.testing.assert_close(together, alone, atol=1e-6, rtol=1e-6)
+
+
 def test_as_it_comes_it_only_makes_up_for_the_mean_of_few():
     """Gaussian truth and hypotheses alike: about the mean of few, the truth is farther than they are. After it, not."""
     rng = np.random.default_rng(5)
@@ -114,7 +149,7 @@ def test_in_every_sampler_it_is_the_last_step(lifter, tmp_path):
     said = header(lifter, calibrated=True)
     sampler = build_sampler(said).eval()
     missing = sampler.load_state_dict(plain.state_dict(), strict=False).missing_keys
-    assert sorted(missing) == ["calibration.scale", "calibration.shape"]
+    assert sorted(missing) == [f"calibration.{n}" for n in ("doubt", "further", "more", "scale", "shape")]
     sampler.calibration = fitted()
     inputs = (0.7 * torch.randn(3, 17, 2), torch.rand(3, 17), torch.randn(3, 7, *SMALL[lifter][1]))
     with torch.no_grad():
@@ -122,6 +157,9 @@ def test_in_every_sampler_it_is_the_last_step(lifter, tmp_path):
         after, same_weights = sampler(*inputs)
     assert torch.equal(after, fitted()(before, log_weights))
     assert torch.equal(log_weights, same_weights)
+    sampler.calibration = doubting()
+    with torch.no_grad():
+        assert torch.equal(sampler(*inputs)[0], doubting()(before, log_weights, inputs[1]))
     path = tmp_path / f"{lifter}.safetensors"
     save(path, sampler, said)
     again = load(path)[1]
@@ -133,7 +171,7 @@ def test_the_graph_has_it_as_tensorrt_can_read_it(tmp_path):
 
     said = header("mdn", calibrated=True)
     sampler = build_sampler(said).eval()
-    sampler.calibration = fitted()
+    sampler.calibration = doubting()
     path = tmp_path / "mdn.safetensors"
     save(path, sampler, said)
     graph = export(path, tmp_path / "mdn.onnx")

@@ -33,12 +33,17 @@ def people(count, hypotheses, spread, tail, seed, size=None):
     return joints.astype(np.float32), truth.astype(np.float32)
 
 
-def after(fit: Fit, joints, truth):
+def after(fit: Fit, joints, truth, confidence=None):
     module = Calibration()
     module.scale.copy_(torch.from_numpy(fit.scale))
     module.shape.fill_(fit.shape)
+    module.doubt.fill_(fit.doubt)
+    module.more.copy_(torch.from_numpy(fit.more))
+    module.further.fill_(fit.further)
+    if confidence is not None:
+        confidence = torch.from_numpy(confidence)
     log_weights = torch.full(joints.shape[:2], -np.log(joints.shape[1]))
-    mapped = module(torch.from_numpy(joints), log_weights).numpy()
+    mapped = module(torch.from_numpy(joints), log_weights, confidence).numpy()
     return 100 * measured_coverage(mapped, log_weights.numpy(), truth, LEVELS), mapped
 
 
@@ -59,6 +64,31 @@ def test_a_wrong_spread_is_put_right_on_people_that_were_not_fitted(spread, tail
     std = np.sqrt(((mapped - mapped.mean(1, keepdims=True)) ** 2).sum(-1).mean((0, 1)))[1:]
     miss = np.sqrt(((fresh[1] - mapped.mean(1)) ** 2).sum(-1).mean(0))[1:]
     np.testing.assert_allclose(std / miss, 1, atol=0.25)  # and so is the deviation that a user is told, joint by joint
+
+
+def trust(count, seed):
+    """Confidences as detectors give them: every joint's own, the person's mean between 0.55 and 0.95."""
+    rng = np.random.default_rng(seed)
+    return np.clip(rng.uniform(0.6, 0.9, (count, 1)) + rng.uniform(-0.1, 0.1, (count, 17)), 0, 1).astype(np.float32)
+
+
+def test_a_spread_that_is_wrong_in_opposite_ways_with_and_without_noise_is_put_right_for_both():
+    """What no single factor can do; the regimes are told apart by confidence alone, whatever a kind is called."""
+    sure, unsure = (people(700, 50, spread * np.ones(17), tail, 1) for spread, tail in ((1.5, 0.1), (0.5, -0.2)))
+    certain = np.ones((700, 17), np.float32)
+    parts = [summarise("a", "gt_2d", *sure, certain), summarise("a", "detector_noise_2d", *unsure, trust(700, 3))]
+    fit = fit_calibration(parts)
+    assert 0.05 < fit.doubt < 0.25
+    for (spread, tail), confidence in (((1.5, 0.1), certain[:600]), ((0.5, -0.2), trust(600, 4))):
+        fresh = people(600, 50, spread * np.ones(17), tail, 2)
+        found, _ = after(fit, *fresh, confidence)
+        assert np.abs(found - [50, 80, 95]).max() < 3
+        predicted = 100 * calibration.coverage(summarise("b", "x", *fresh, confidence), fit).mean(1)
+        np.testing.assert_allclose(predicted, found, atol=0.6)
+    np.testing.assert_allclose(fit.more[[1, 2, 3, 11, 12, 13]], fit.more[[4, 5, 6, 14, 15, 16]])
+    one = fit_calibration([dataclasses.replace(part, doubt=np.zeros(700)) for part in parts])
+    assert (one.doubt, one.further, one.more.max()) == (1.0, 0.0, 1.0)  # confidences that say nothing: one for all
+    assert np.abs(after(one, *sure)[0] - [50, 80, 95]).max() > 8
 
 
 def test_what_is_right_is_left_nearly_alone():

@@ -38,7 +38,7 @@ def test_the_shipped_settings_learn(recipe: str, tmp_path: Path, people: Callabl
     changed = [f"data={data}", "batch=64", "validation_frames=200", "validate_every=1000", *SMALL[recipe]]
     errors = []
     for steps in (1, 120):
-        out = train(ROOT / "configs" / "train" / f"{recipe}_cmu.toml", tmp_path, f"steps={steps}", *changed)
+        out = train(ROOT / "configs" / "train" / f"{recipe}_first_cmu.toml", tmp_path, f"steps={steps}", *changed)
         header, sampler = load(out)
         assert (header.lifter, header.space, header.fixed_hypotheses) == (recipe, "person", 1)
         assert len(header.residual_std) == 17

@@ -189,6 +189,36 @@ torch.save({"weights": kept[0], "seen": torch.cat(seen)}, folder / f"rank{sessio
 """
 
 
+def test_a_full_disk_at_the_end_loses_nothing(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One sentence, the weights that were there before are untouched, and --resume writes without training again."""
+    import safetensors.torch
+
+    out, state = tmp_path / "made" / "w.safetensors", tmp_path / "s.safetensors"
+    toml = write_toml(tmp_path / "c.toml", settings(data, out, steps=4))
+    argv = ["train", str(toml), "--state", str(state), "--accelerator", "cpu"]
+    assert main(argv) == 0
+    before = out.read_bytes()
+    real = safetensors.torch.save_file
+
+    def full(tensors: Any, path: str, **more: Any) -> None:
+        Path(path).write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(safetensors.torch, "save_file", full)
+    assert main([*argv, "--set", "seed=5"]) == 1
+    text = capsys.readouterr().err
+    assert "No space left on device" in text
+    assert "--resume" in text
+    assert out.read_bytes() == before
+    assert [p.name for p in out.parent.iterdir()] == [out.name]
+    monkeypatch.setattr(safetensors.torch, "save_file", real)
+    monkeypatch.setattr(martinez, "pose_loss", None)  # what a further step would need
+    assert main([*argv, "--set", "seed=5", "--resume"]) == 0
+    assert out.read_bytes() != before
+
+
 def test_two_devices_end_with_equal_weights_from_different_samples(data: Path, tmp_path: Path) -> None:
     out = tmp_path / "m.safetensors"
     recipe = write_toml(tmp_path / "r.toml", settings(data, out, steps=4, validate_every=2, save_every=2))

@@ -84,11 +84,19 @@ class Weighed:
 
 
 def weighed_pool(
-    path: Path, split: str, *, budget_bytes: int, batch: int, seed: int, rank: int = 0, references: int = 4096
+    path: Path,
+    split: str,
+    *,
+    budget_bytes: int,
+    batch: int,
+    seed: int,
+    rank: int = 0,
+    references: int = 4096,
+    even: float = 0.5,
 ) -> FramePool[Weighed]:
-    """The frames of a split with their weights by rarity among evenly spaced frames of the whole split, in at most
-    budget_bytes. A split that does not fit is read through once here, to find those. Raises InputError for another
-    layout or numbers that are not finite, UsageError for too small a budget."""
+    """The frames of a split with their weights by rarity (even: its power) among evenly spaced frames of the whole
+    split, in at most budget_bytes. A split that does not fit is read through once here, to find those. Raises
+    InputError for another layout or numbers that are not finite, UsageError for too small a budget."""
     blocks = joint_blocks(path, split)
     step = -(-int(blocks.lengths.sum()) // references)
     known: list[Floats] = []
@@ -97,7 +105,7 @@ def weighed_pool(
         (frames,) = arrays
         if not known:  # all is held: no need to read it twice
             known.append(common_heading(frames[::step]))
-        cumulative = np.cumsum(rarity(frames, known[0]), dtype=np.float64)
+        cumulative = np.cumsum(rarity(frames, known[0], power=even), dtype=np.float64)
         return Weighed(frames, cumulative / cumulative[-1])
 
     pool = FramePool(blocks, prepare, budget_bytes=budget_bytes, batch=batch, seed=seed, rank=rank)

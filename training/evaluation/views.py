@@ -18,7 +18,7 @@ from posepipe.lifters.space import SPACES, person_from_rays
 from posepipe.training.data.batches import stack_frames
 from posepipe.training.data.motion import Clip, load_motion
 from posepipe.training.detector_noise import apply, load_table, yaw_of
-from posepipe.training.virtual_camera import sample_views
+from posepipe.training.virtual_camera import DEFAULT_CAMERAS, CameraRanges, sample_views
 
 Floats = NDArray[np.float32]
 NOISES = ("none", "detector")
@@ -61,7 +61,12 @@ def choose_clips(data: Path, subjects: Sequence[str] = ()) -> list[Clip]:
 
 
 def draw_views(
-    clips: Sequence[Clip], count: int, noise: str = "none", space: str = "person", seed: int = 12345
+    clips: Sequence[Clip],
+    count: int,
+    noise: str = "none",
+    space: str = "person",
+    seed: int = 12345,
+    cameras: CameraRanges = DEFAULT_CAMERAS,
 ) -> Views:
     """count frames of the clips, as recorded, each seen by a camera of its own."""
     if count < 1:
@@ -71,7 +76,7 @@ def draw_views(
     chances = np.cumsum(np.ones(len(frames)))
     chances /= chances[-1]
     rows = np.minimum(np.searchsorted(chances, rng.random(count), side="right"), len(frames) - 1)
-    seen = sample_views(frames[rows], rng)
+    seen = sample_views(frames[rows], rng, cameras)
     actions = np.repeat([clip.action for clip in clips], [len(clip.joints) for clip in clips])[rows]
     return as_seen(seen.joints, seen.rays, seen.half_extent, actions, noise, space, np.random.default_rng(seed + 1))
 

@@ -39,6 +39,7 @@ from posepipe.training.run import Metrics, Run, set_rate, torch_seed
 from posepipe.training.run_config import RunConfig
 from posepipe.training.schedules import cosine, epoch_decay
 from posepipe.training.session import Session
+from posepipe.training.warm_start import begin_with
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +108,8 @@ def train(config: Config, session: Session) -> Metrics:
         standardise_input(sampler.input, source.first(20))
     if config.start == "first":
         start_as_first(sampler.net)
+    begin_with(sampler, header, config.weights)
+    adopt(sampler.first, first)  # the one that this run names, whatever `weights` had
     sampler.to(session.device)
     net, optimiser = session.setup(config, sampler.net, optimiser_of(config, sampler.net))
     run = Run(config, session, sampler, [optimiser])

@@ -22,6 +22,7 @@ from posepipe.training.run_config import RunConfig
 from posepipe.training.schedules import cosine, epoch_decay
 from posepipe.training.session import Session
 from posepipe.training.validate import score
+from posepipe.training.warm_start import begin_with
 
 Sample = tuple[Tensor, Tensor, Tensor]
 
@@ -64,6 +65,7 @@ def train_joints(
     header = Checkpoint(lifter, network, config.space, config.conversion, (), 1, fixed_hypotheses=1)
     sampler = build_sampler(header)
     assert isinstance(sampler, JointLifter)
+    begin_with(sampler, header, config.weights)
     sampler.to(session.device)
     net, optimiser = session.setup(config, sampler.net, optimiser_of(config, sampler))
     run = Run(config, session, sampler, [optimiser])
@@ -99,7 +101,7 @@ def optimiser_of(config: JointsConfig, sampler: JointLifter) -> torch.optim.Opti
     """Adam with amsgrad as published, or AdamW."""
     if config.adam == "amsgrad":
         return torch.optim.Adam(sampler.parameters(), config.rate, amsgrad=True)
-    return torch.optim.AdamW(sampler.parameters(), config.rate, weight_decay=config.weight_decay)
+    return torch.optim.AdamW(sampler.parameters(), config.rate, weight_decay=config.weight_decay, fused=True)
 
 
 def rate(config: JointsConfig, step: int, source: Source, devices: int) -> float:

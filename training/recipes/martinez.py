@@ -28,6 +28,7 @@ from posepipe.training.run_config import RunConfig
 from posepipe.training.schedules import cosine, exponential
 from posepipe.training.session import Session
 from posepipe.training.validate import score
+from posepipe.training.warm_start import begin_with
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,10 +60,10 @@ def train(config: Config, session: Session) -> Metrics:
     header = header_of(config)
     sampler = MartinezSampler(**header.network)
     standardise(sampler, source.first(20))
+    begin_with(sampler, header, config.weights)
     sampler.to(session.device)
-    net, optimiser = session.setup(
-        config, sampler.net, torch.optim.AdamW(sampler.parameters(), config.rate, weight_decay=config.weight_decay)
-    )
+    optimiser = torch.optim.AdamW(sampler.parameters(), config.rate, weight_decay=config.weight_decay, fused=True)
+    net, optimiser = session.setup(config, sampler.net, optimiser)
     run = Run(config, session, sampler, [optimiser])
     sampler.train()
     with source.from_step(run.start, session.rank) as stream:

@@ -34,6 +34,7 @@ from posepipe.training.run_config import RunConfig
 from posepipe.training.schedules import cosine, exponential
 from posepipe.training.session import Session
 from posepipe.training.validate import LEVELS, score
+from posepipe.training.warm_start import begin_with
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,8 +95,9 @@ def train(config: Config, session: Session) -> Metrics:
     config = with_steps(config, source, fabric.world_size)
     validation = validation_set(config)
     header, sampler = beginning(config, source.first(40))
+    begin_with(sampler, header, config.weights)
     sampler.to(session.device)
-    optimiser = torch.optim.AdamW(sampler.parameters(), config.rate, weight_decay=config.weight_decay)
+    optimiser = torch.optim.AdamW(sampler.parameters(), config.rate, weight_decay=config.weight_decay, fused=True)
     net, optimiser = session.setup(config, _ExactHeads(sampler.net), optimiser)
     run = Run(config, session, sampler, [optimiser])
     sampler.train()

@@ -33,6 +33,7 @@ from posepipe.training.run import Metrics, Run, set_rate, torch_seed
 from posepipe.training.run_config import RunConfig
 from posepipe.training.schedules import cosine, epoch_decay
 from posepipe.training.session import Session
+from posepipe.training.warm_start import begin_with
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +90,11 @@ def train(config: Config, session: Session) -> Metrics:
     config = with_steps(config, source, fabric.world_size)
     validation = validation_set(config)
     header, sampler = beginning(config, source)
+    if config.weights:
+        lifter = {name: value.clone() for name, value in sampler.net.lifter.state_dict().items()}
+        begin_with(sampler, header, config.weights)
+        if config.first:  # the one that this run names, whatever `weights` had
+            sampler.net.lifter.load_state_dict(lifter)
     sampler.to(session.device)
     frozen = config.lifter != "mgcn"
     mean_error = mean_distance(sampler, source, session.device) if frozen else None

@@ -74,7 +74,7 @@ def training_source(config: RunConfig, rank: int = 0) -> Source:
 
 def _virtual(config: RunConfig, rank: int) -> Source:
     table = load_table()
-    pool = weighed_pool(Path(config.data), "train", **_pool_settings(config, rank))
+    pool = weighed_pool(Path(config.data), "train", even=config.even, **_pool_settings(config, rank))
 
     def draw(rank: int, step: int, stream: int) -> Sample:
         rng = random_at(config.seed, rank, step, stream)

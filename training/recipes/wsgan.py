@@ -34,6 +34,7 @@ from posepipe.training.run_config import RunConfig
 from posepipe.training.schedules import cosine, epoch_decay_after
 from posepipe.training.session import Session
 from posepipe.training.template_pose import template_pose
+from posepipe.training.warm_start import begin_with
 
 HEAD_SHARE = 0.01  # of its random weights that a head starts from: the features in front of it are large
 
@@ -121,6 +122,7 @@ def train(config: Config, session: Session) -> Metrics:
     sampler, (latent,) = WsganSampler(**header.network), header.noise_shape
     if config.from_mean:
         begin_at(sampler, template_pose(source.first(8)[2]).mean(0))
+    begin_with(sampler, header, config.weights)
     encoder = Encoder(config.width, latent) if config.encoder else None
     discriminator = Discriminator(config.pose_width, config.kcs_width)
     maker: nn.Module = Maker(sampler.net, encoder).to(session.device)

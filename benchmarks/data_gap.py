@@ -1,0 +1,134 @@
+"""The gap between seen and unseen people, against training steps and against the amount of training data.
+
+    python benchmarks/data_gap.py [--threads 2] [--out docs]                 # 15 minutes on two quiet cores
+
+One small network, exact 2D, new virtual cameras. "Seen": recorded poses of the very clips that were trained on; what is
+between them and subject 05 is what more steps and more capacity cannot give. Writes data_gap.md, .json and .png. A run
+that is in the JSON already is not done again (--again does).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from data_limit import first_clips, train
+
+from posepipe.lifters.build import load
+from posepipe.training.data.batches import batches
+from posepipe.training.data.motion import Clip, load_motion, write_motion
+from posepipe.training.evaluation.chart import line_chart
+from posepipe.training.person_batches import person_batch
+from posepipe.training.recipes import read_config
+from posepipe.training.validate import score
+
+SMALL = {"width": 512, "batch": 512}
+STEPS = (250, 500, 1000, 2000, 4000)  # with all data
+SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2)  # of the data, with USUAL steps
+USUAL = 1000
+
+
+def errors(checkpoint: Path, clips: Sequence[Clip], frames: int) -> dict[str, float]:
+    """MPJPE and P-MPJPE in mm on recorded poses of these clips, seen exactly by cameras of their own."""
+    rng = np.random.default_rng(12345)
+    views = next(iter(batches(clips, frames, rng, augmented=False)))
+    people = person_batch(views.joints_camera, views.rays2d, None, rng)
+    _, sampler = load(checkpoint)
+
+    @torch.no_grad()
+    def pose(keypoints: np.ndarray, confidence: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        found = sampler.pose(torch.from_numpy(keypoints), torch.from_numpy(confidence)).numpy()
+        return found[:, None], np.zeros((len(found), 1), np.float32)
+
+    return score(pose, people)
+
+
+def page(found: dict[str, Any], about: dict[str, Any]) -> str:
+    """The table in markdown."""
+    lines = [
+        "# Seen and unseen people, by steps and data",
+        "",
+        "Written by `python benchmarks/data_gap.py`. Exact 2D, mm. Seen: recorded poses of the clips trained on, by",
+        "new cameras. Unseen: subject 05.",
+        "",
+        *(f"- {name}: {value}" for name, value in about.items()),
+        "",
+        "| steps | frames | clips | seen: MPJPE | P-MPJPE | unseen: MPJPE | P-MPJPE | unseen less seen |",
+        "|---:|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    for run in found.values():
+        seen, unseen = run["seen"], run["unseen"]
+        numbers = [f"{v[m]:.1f}" for v in (seen, unseen) for m in ("mpjpe", "p_mpjpe")]
+        numbers.append(f"{unseen['mpjpe'] - seen['mpjpe']:.1f}")
+        lines.append(f"| {' | '.join([str(run['steps']), str(run['frames']), str(run['clips']), *numbers])} |")
+    return "\n".join([*lines, "", "![the gap against steps and data](data_gap.png)", ""])
+
+
+def picture(found: dict[str, Any]) -> np.ndarray:
+    """Against steps on the left, against frames on the right."""
+    most = max(run["frames"] for run in found.values())
+    halves = []
+    for axis, chosen in (
+        ("steps", [r for r in found.values() if r["frames"] == most]),
+        ("frames", [r for r in found.values() if r["steps"] == USUAL]),
+    ):
+        runs = sorted(chosen, key=lambda r: r[axis])
+        series = {
+            f"{who}, {title}": ([float(r[axis]) for r in runs], [r[who][what] for r in runs])
+            for who in ("unseen", "seen")
+            for what, title in (("mpjpe", "MPJPE"), ("p_mpjpe", "P-MPJPE"))
+        }
+        title = f"all {most:,} frames" if axis == "steps" else f"{USUAL:,} steps"
+        halves.append(line_chart(series, f"Seen and unseen people, {title}", axis, "mm", log_x=True))
+    return np.concatenate(halves, axis=1)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path("data/cmu_h36m17.h5"))
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--frames", type=int, default=4000, help="to measure on")
+    parser.add_argument("--again", action="store_true")
+    parser.add_argument("--out", type=Path, default=Path("docs"))
+    args = parser.parse_args()
+    module, base = read_config(Path("configs/train/martinez_first_cmu.toml"))
+    base = replace(base, **SMALL, even=0.0, validation_frames=500, keep="last", threads=args.threads)
+    about = {
+        "network": f"martinez, {SMALL}",
+        "augmentation": f"swing_deg {base.swing_deg:g}, limb {base.limb:g}, recombine {base.recombine:g}, mirrored",
+        "measured on": f"{args.frames} frames",
+    }
+    target, found = args.out / "data_gap.json", {}
+    if target.exists() and not args.again:
+        before = json.loads(target.read_text())
+        found = before["runs"] if before["about"] == about else {}
+    args.out.mkdir(parents=True, exist_ok=True)
+    everything, held_out = load_motion(args.data, "train"), load_motion(args.data, "validation")
+    plan = [(steps, 1.0) for steps in STEPS] + [(USUAL, share) for share in SHARES]
+    for steps, share in sorted(plan):
+        if (key := f"{steps} steps, {share:g}") in found:
+            continue
+        clips = first_clips(everything, share, 0)
+        with tempfile.TemporaryDirectory() as folder:
+            data, out = Path(folder) / "part.h5", Path(folder)
+            write_motion([*clips, *held_out], data, "part of another file, for a measurement")
+            run = train(replace(base, steps=steps, validate_every=steps), module, data, out, {})
+            seen, unseen = (errors(out / "run.safetensors", part, args.frames) for part in (clips, held_out))
+        size = {"frames": sum(len(c.joints) for c in clips), "clips": len(clips)}
+        found[key] = {"steps": steps, **size, "seen": seen, "unseen": unseen, "minutes": run["minutes"]}
+        print(key, found[key], flush=True)
+        target.write_text(json.dumps({"about": about, "runs": found}, indent=1) + "\n")
+        (args.out / "data_gap.md").write_text(page(found, about))
+        cv2.imwrite(str(args.out / "data_gap.png"), picture(found))
+
+
+if __name__ == "__main__":
+    main()
