@@ -15,6 +15,7 @@ from posepipe.training.augment import (
     augment,
     exchange_limbs,
     heading,
+    lean,
     leg_distance,
     mirror,
     partners_needed,
@@ -215,6 +216,22 @@ def test_swing_turns_a_thigh_by_its_own_standard_deviation_and_carries_the_shin_
     off = degrees(thigh, joints[:, knee] - joints[:, hip])
     assert np.sqrt((off**2).mean()) == pytest.approx(10 * 2**0.5, rel=0.03)
     assert np.sqrt((degrees(thigh, shin) ** 2).mean()) == pytest.approx(6 * 2**0.5, rel=0.03)
+
+
+def test_lean_tilts_the_body_as_one_about_its_hip():
+    joints = people(20_000)
+    leant = lean(joints, np.random.default_rng(2), 10.0)
+    np.testing.assert_allclose(lengths(leant), lengths(joints), rtol=1e-4)
+    np.testing.assert_allclose(leant[:, 0], joints[:, 0], atol=1e-6)
+    apart = leant[:, J("head")] - leant[:, J("l_ankle")]
+    before = joints[:, J("head")] - joints[:, J("l_ankle")]
+    np.testing.assert_allclose(np.linalg.norm(apart, axis=-1), np.linalg.norm(before, axis=-1), rtol=1e-4)
+    up = np.zeros_like(joints)
+    up[:, 1] = [0, 1, 0]
+    tilted = lean(up, np.random.default_rng(3), 10.0)[:, 1]  # a stick that stood upright
+    tilt = np.degrees(np.arccos(np.clip(tilted[:, 1], -1, 1)))
+    assert np.sqrt((tilt**2).mean()) == pytest.approx(10 * 2**0.5, rel=0.03)  # two axes
+    assert np.abs(tilted[:, [0, 2]].mean(0)).max() < 0.01  # to no side more than to another
 
 
 def _arm_in_torso(joints: np.ndarray, side: str) -> np.ndarray:

@@ -40,7 +40,7 @@ def identity(frames: np.ndarray) -> np.ndarray:
     return np.rint((frames[:, 0, 1].astype(float) - 1) * 1e5).astype(int)
 
 
-def opened(path: Path, **changed: int) -> FramePool:
+def opened(path: Path, **changed: float) -> FramePool:
     settings = {"budget_bytes": BUDGET, "batch": BATCH, "seed": 3, "references": 64} | changed
     return weighed_pool(path, "train", **settings)  # type: ignore[arg-type]
 
@@ -80,6 +80,12 @@ def test_a_file_that_fits_is_held_whole_with_the_weights_of_all_frames(large: Pa
     np.testing.assert_array_equal(held.frames, frames)
     expected = frame_weights(frames, references=64)
     np.testing.assert_allclose(np.diff(held.cumulative, prepend=0), expected / expected.sum(dtype=float), rtol=1e-4)
+
+
+def test_drawn_as_recorded_every_frame_counts_alike(large: Path) -> None:
+    held = opened(large, budget_bytes=100_000_000, even=0.0).at(0).content
+    np.testing.assert_allclose(np.diff(held.cumulative, prepend=0) * len(held.frames), 1, rtol=1e-3)
+    assert np.diff(opened(large, budget_bytes=100_000_000, even=1.0).at(0).content.cumulative).std() > 0
 
 
 def test_rarity_of_a_piece_is_that_of_the_whole(people: People) -> None:
