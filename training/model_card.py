@@ -13,6 +13,9 @@ NOTICE = (
     "The data used in this project was obtained from mocap.cs.cmu.edu. The database was created with funding from NSF "
     "EIA-0196217."
 )
+BY_COMMAND = """ and, as
+`actor`, on rendered people of other bodies, filmed and detected (`python benchmarks/accuracy.py`;
+`gt_2d_reference_cameras`: pitch -26 to 14 degrees, 2.5 to 8 m)"""
 TITLES = {
     "martinez": "Residual linear lifter (Martinez et al. 2017), one hypothesis",
     "mdn": "Mixture density lifter (Li & Lee 2019), hypotheses drawn from the mixture",
@@ -33,6 +36,7 @@ def model_card(checkpoint: Path, minutes: float, hardware: str) -> str:
     settings = "\n".join(f"- `{key} = {value!r}`" for key, value in config.items())
     recipe = checkpoint.stem.replace("-", "_")
     paragraph = calibration(header.provenance)
+    measured = BY_COMMAND if "actor" in metrics else " by the recipe itself, at its end"
     before = f", going on from `{config['weights']}`, the stage before it" if config.get("weights") else ""
     return f"""# {checkpoint.name}
 
@@ -48,9 +52,9 @@ to 90 degrees), mirrored, rescaled and recombined, with the 2D errors of BlazePo
 
 {settings}
 
-**Measured** on subject 05 from unseen cameras (`gt_2d` exact, `detector_noise_2d` with the detector's errors) and, as
-`actor`, on rendered people of other bodies, filmed and detected; millimetres; shares for coverage (`python
-benchmarks/accuracy.py`). `best_of_n` is an oracle: choosing needs the truth.
+**Measured** on subject 05 from unseen cameras (`gt_2d` exact, `detector_noise_2d` with the detector's
+errors){measured};
+millimetres; shares for coverage. `best_of_n` is an oracle: choosing needs the truth.
 
 | | {" | ".join(metrics)} |
 |---|{"---|" * len(metrics)}
