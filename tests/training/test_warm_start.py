@@ -80,7 +80,7 @@ def test_what_does_not_fit_is_refused_with_the_first_difference(
 
 
 def test_every_stage_goes_on_from_what_another_writes() -> None:
-    """The shipped configurations find each other: whatever checkpoint one names, another one makes, without a circle."""
+    """The shipped configurations find each other: what checkpoint one names, another one makes; there is no circle."""
     configs = {path.stem: read_config(path)[1] for path in CONFIGS.glob("*_cmu.toml")}
     made = {config.out: name for name, config in configs.items()}
     assert len(made) == len(configs)
