@@ -7,8 +7,10 @@ tuples, dicts, text and numbers need no names. Any other name is refused before 
 
 from __future__ import annotations
 
+import io
 import math
 import pickle
+import pickletools
 import re
 import tokenize
 import zipfile
@@ -171,7 +173,12 @@ def _member(archive: zipfile.ZipFile, name: str) -> Any:
         shape, columns_first, kind = _header(file)
         if not kind.hasobject:
             return _numbers(file, archive.getinfo(name).file_size, shape, columns_first, kind)
-        loaded = _Unpickler(file, encoding="latin1").load()
+        data = file.read()
+    # pickle makes room for as many remembered things as a damaged number says.
+    for opcode, number, _ in pickletools.genops(data):
+        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and int(str(number)) > len(data):
+            raise ValueError(f"thing number {number} of {len(data)} bytes")
+    loaded = _Unpickler(io.BytesIO(data), encoding="latin1").load()
     value = _plain(loaded, {id(None): None})
     return value.item() if isinstance(value, np.ndarray) and value.shape == () else value
 

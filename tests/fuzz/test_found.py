@@ -122,6 +122,13 @@ def test_npz_members(tmp_path, member):
             read(path)
 
 
+def test_a_pickle_that_remembers_the_billionth_thing(tmp_path):
+    head = _npy("{'descr': '|O', 'fortran_order': False, 'shape': (), }")
+    path = _npz(tmp_path / "a.npz", x=head + b"\x80\x02]r\x00\x00\x00\x40.")
+    with pytest.raises(InputError, match="thing number 1073741824"):
+        read_npz(path, "A hint.")
+
+
 def test_archives_with_damaged_data(tmp_path):
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:

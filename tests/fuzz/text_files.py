@@ -133,7 +133,8 @@ def read_engine(path: Path) -> None:
         checkpoint_sha256=INFO.checkpoint_sha256, skeleton="h36m17",
         conversion=INFO.conversion, steps=10, hypotheses=200, persons=4,
     )  # fmt: skip
-    assert (info.gpu, info.hypotheses, info.persons, info.engine_bytes) == (INFO.gpu, 200, INFO.persons, len(PLAN))
+    assert (info.gpu, info.hypotheses, info.engine_bytes) == (INFO.gpu, 200, len(PLAN))
+    assert info.persons >= 4  # more than the engine has is seen by the runner, which knows its shapes
     assert info.rebuild_command(path.parent)
 
 

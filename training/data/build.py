@@ -75,7 +75,7 @@ def acclaim_clips(asf_zip: Path, fps: float = 30) -> list[Clip]:
                 joints = to_h36m17(forward_kinematics(skeleton, motion), skeleton.joint_names, FROM_ACCLAIM)
                 action = ACTIONS.get(subject, "")
                 clips += _cut(joints, CMU_FPS, fps, match["clip"], subject, action, f"{Path(asf_zip).name}:{name}")
-    except (OSError, zipfile.BadZipFile, zlib.error, EOFError, KeyError, RuntimeError, NotImplementedError) as error:
+    except (OSError, zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError, RuntimeError) as error:
         raise InputError(
             f"Cannot read motion from {asf_zip} ({error}).", "Expected a zip with subjects/NN/NN.asf and NN_MM.amc."
         ) from None
