@@ -306,6 +306,7 @@ def main() -> None:
     if args.markdown:
         args.markdown.write_text(f"{text}\n", encoding="utf-8")
     if args.json:
+        args.json.parent.mkdir(parents=True, exist_ok=True)
         facts = {"threads": threads, "matmul_gflop_per_cpu_second": rates, "torch": torch.__version__}
         facts |= {"onnxruntime": onnxruntime.__version__, "rows": [asdict(r) | {"met": r.verdict} for r in rows]}
         args.json.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
