@@ -134,7 +134,7 @@ def test_the_second_variant_wins_entry_by_entry() -> None:
     [
         ({"skeleton": "coco17"}, "is for the skeleton 'coco17'"),
         ({"noise_shape": (3, 17, 2)}, r"says noise \(3, 17, 2\), but its network takes \(1, 17, 2\)"),
-        ({"hypotheses": 0}, "says 0 hypotheses"),
+        ({"hypotheses": 0}, "hypotheses is not made of whole numbers from 1"),
         ({"fixed_hypotheses": 10}, "its network gives any number"),
         ({"lifter": "prpuse", "noise_shape": ()}, "No lifter is called 'prpuse'"),
         ({"network": {"lifter": "resnet"}}, "cannot be built"),
