@@ -18,12 +18,12 @@ from pathlib import Path
 
 import numpy as np
 
-from posepipe.detectors.catalogue import entry
 from posepipe.pipeline.detect.blazepose import BlazePose
 from posepipe.pipeline.detect.boxes import whole_picture
 from posepipe.pipeline.detect.people_finder import PeopleFinder
 from posepipe.pipeline.detect.topdown import HeatmapEstimator
 from posepipe.pipeline.source.file import VideoFile
+from posepipe.trt_build.detector.catalogue import entry
 from posepipe.trt_build.detector.graph import write_detector
 from posepipe.trt_build.detector.make import load_detector
 from posepipe.trt_build.runners.heatmaps import OrtHeatmaps

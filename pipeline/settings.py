@@ -28,11 +28,11 @@ class RunSettings:
     of every person, metres; None leaves them as the lifter sees them, average adults. image_fps: pictures a second of
     folders of images, which carry no times; None takes 25.
 
-    detector: `blazepose`, a name of detectors/catalogue.py, a graph or engine of `build-engines --detector`, or a name,
-    alias or configuration of MMPose. detector_weights: their file, `random`, or None for the usual ones. boxes: how
-    people are found (one of BOXES, or a name or configuration of mmdet), box_weights: of that. find_every: frames after
-    which the whole picture is looked at. conversion: to H36M-17, None for the one that fits. keypoints: a file of
-    detections in the place of a detector; clip: which part of it."""
+    detector: `blazepose`, a name of trt_build/detector/catalogue.py, a graph or engine of `build-engines --detector`,
+    or a name, alias or configuration of MMPose. detector_weights: their file, `random`, or None for the usual ones.
+    boxes: how people are found (one of BOXES, or a name or configuration of mmdet), box_weights: of that. find_every:
+    frames after which the whole picture is looked at. conversion: to H36M-17, None for the one that fits. keypoints: a
+    file of detections in the place of a detector; clip: which part of it."""
 
     lifter: str = DEFAULT
     hypotheses: int | None = None

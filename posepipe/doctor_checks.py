@@ -152,7 +152,7 @@ def models() -> list[Finding]:
 
 def detectors() -> list[Finding]:
     """Detectors of several people: the tracker that they all need, HRNet's graph, MMPose."""
-    from posepipe.detectors.catalogue import ENTRIES, graph_paths
+    from posepipe.trt_build.detector.catalogue import ENTRIES, graph_paths
 
     result = []
     if importlib.util.find_spec("norfair") is None:

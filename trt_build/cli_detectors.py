@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from posepipe.detectors.catalogue import cache_folder, entry
 from posepipe.errors import MissingDependencyError, PosepipeError
+from posepipe.trt_build.detector.catalogue import cache_folder, entry
 
 
 def build_detectors(args: argparse.Namespace) -> int:

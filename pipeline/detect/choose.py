@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from posepipe.conversion import Conversion, conversion, conversion_between
-from posepipe.detectors.catalogue import ENTRIES, entry, find, graph_paths
-from posepipe.detectors.contract import HeatmapContract
 from posepipe.errors import CheckpointError, UsageError
 from posepipe.hashing import file_sha256
 from posepipe.pipeline.detect.boxes import Find, whole_picture
@@ -19,6 +17,8 @@ from posepipe.pipeline.runner import Detector
 from posepipe.pipeline.settings import BLAZEPOSE, KEYPOINTS, RunSettings
 from posepipe.pipeline.source.keypoints import KeypointClip, read_keypoints
 from posepipe.skeleton import BLAZEPOSE_33, COCO_17
+from posepipe.trt_build.detector.catalogue import ENTRIES, entry, find, graph_paths
+from posepipe.trt_build.detector.contract import HeatmapContract
 from posepipe.types import Frame, Pose2D
 
 # MMPose's names of the networks that follow CPN in its family (Megvii's), which MMPose itself does not have.

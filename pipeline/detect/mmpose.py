@@ -1,4 +1,4 @@
-"""MMPose as a detector: a process of its own (detectors/mmpose_worker), asked over a pipe.
+"""MMPose as a detector: a process of its own (pipeline/detect/mmpose_worker), asked over a pipe.
 
 MMPose does not fit into posepipe's environment without breaking something (docs/design.md, "Detectors"), and need not:
 whatever Python has it is used, and neither its torch nor its crashes are ours.
@@ -165,6 +165,4 @@ def _command() -> list[str]:
     python = find_python()
     if python is None:
         raise MissingDependencyError("MMPose is not installed.", HINT)
-    found = find_spec("posepipe.detectors")
-    folders = list(found.submodule_search_locations or []) if found else []
-    return [str(python), str(Path(folders[0]) / "mmpose_worker")]
+    return [str(python), str(Path(__file__).parent / "mmpose_worker")]

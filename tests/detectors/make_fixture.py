@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from recipe import BOXES, CODECS, SEED, WIDTH, picture
 
-from posepipe.detectors.mmpose_worker.shim import import_openmmlab
+from posepipe.pipeline.detect.mmpose_worker.shim import import_openmmlab
 
 OUT = Path(__file__).with_name("fixtures") / "mmpose.npz"
 
@@ -24,10 +24,10 @@ def main() -> None:
     from mmengine.config import Config
     from mmpose.apis import inference_topdown, init_model
 
-    from posepipe.detectors.catalogue import entry
-    from posepipe.detectors.hrnet.net import HrNet
-    from posepipe.detectors.hrnet.weights import seeded
-    from posepipe.detectors.mmpose_worker.models import find
+    from posepipe.pipeline.detect.mmpose_worker.models import find
+    from posepipe.trt_build.detector.catalogue import entry
+    from posepipe.trt_build.detector.hrnet.net import HrNet
+    from posepipe.trt_build.detector.hrnet.weights import seeded
 
     found: dict[str, np.ndarray] = {}
     values = seeded(HrNet(WIDTH), SEED)

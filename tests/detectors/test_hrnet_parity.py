@@ -18,13 +18,13 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("onnx")
 
-from posepipe.detectors.catalogue import entry  # noqa: E402
-from posepipe.detectors.hrnet.net import HrNet  # noqa: E402
-from posepipe.detectors.hrnet.weights import load_weights, random_weights  # noqa: E402
 from posepipe.errors import CheckpointError  # noqa: E402
 from posepipe.pipeline.detect.mmpose import MmposeProcess, find_python  # noqa: E402
 from posepipe.pipeline.detect.topdown import HeatmapEstimator  # noqa: E402
+from posepipe.trt_build.detector.catalogue import entry  # noqa: E402
 from posepipe.trt_build.detector.graph import example_crops, torch_heatmaps, write_detector  # noqa: E402
+from posepipe.trt_build.detector.hrnet.net import HrNet  # noqa: E402
+from posepipe.trt_build.detector.hrnet.weights import load_weights, random_weights  # noqa: E402
 from posepipe.trt_build.engine.static import fix_shapes, load_with_weights  # noqa: E402
 from posepipe.trt_build.runners.heatmaps import OrtHeatmaps  # noqa: E402
 from posepipe.trt_build.tensorrt_check import problems  # noqa: E402

@@ -17,9 +17,9 @@ pytest.importorskip("onnx")
 pytest.importorskip("torch")
 
 from posepipe.__main__ import main
-from posepipe.detectors.catalogue import ENTRIES, entry, graph_paths
-from posepipe.detectors.hrnet.weights import random_weights
 from posepipe.errors import CheckpointError, EngineError, UsageError
+from posepipe.trt_build.detector.catalogue import ENTRIES, entry, graph_paths
+from posepipe.trt_build.detector.hrnet.weights import random_weights
 from posepipe.trt_build.detector.make import DetectorGraphs, make_detector_engine, make_detector_graphs
 from posepipe.trt_build.detector.sidecar import check_engine, family, read_sidecar
 from posepipe.trt_build.engine.probe import GpuInfo

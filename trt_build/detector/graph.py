@@ -16,9 +16,9 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from posepipe.detectors.contract import INPUT, METADATA, OUTPUT, HeatmapContract
-from posepipe.detectors.hrnet.net import HrNet
 from posepipe.skeleton import skeleton
+from posepipe.trt_build.detector.contract import INPUT, METADATA, OUTPUT, HeatmapContract
+from posepipe.trt_build.detector.hrnet.net import HrNet
 from posepipe.trt_build.detector.traced import OnnxNodes, write_network
 from posepipe.trt_build.export_onnx import OPSET
 

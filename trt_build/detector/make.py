@@ -20,13 +20,13 @@ from typing import Any
 import numpy as np
 
 from posepipe import __version__
-from posepipe.detectors.catalogue import Entry
-from posepipe.detectors.contract import HeatmapContract
-from posepipe.detectors.hrnet.net import HrNet
-from posepipe.detectors.hrnet.weights import load_weights, random_weights
 from posepipe.errors import CheckpointError, EngineError, OutputError
 from posepipe.hashing import file_sha256
+from posepipe.trt_build.detector.catalogue import Entry
+from posepipe.trt_build.detector.contract import HeatmapContract
 from posepipe.trt_build.detector.graph import example_crops, torch_heatmaps, write_detector
+from posepipe.trt_build.detector.hrnet.net import HrNet
+from posepipe.trt_build.detector.hrnet.weights import load_weights, random_weights
 from posepipe.trt_build.detector.sidecar import DetectorEngine, write_sidecar
 from posepipe.trt_build.engine.build import BuildSettings, build_plan
 from posepipe.trt_build.engine.graphs import to_be_checked

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from posepipe.detectors.contract import HeatmapContract, parse
 from posepipe.errors import CheckpointError, EngineError, OutputError
 from posepipe.hashing import file_sha256
+from posepipe.trt_build.detector.contract import HeatmapContract, parse
 from posepipe.trt_build.engine.names import sidecar_path
 
 FORMAT = "posepipe-detector-engine-1"

@@ -10,8 +10,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from posepipe.detectors.contract import INPUT, METADATA, OUTPUT, REBUILD, HeatmapContract, parse
 from posepipe.errors import CheckpointError, EngineError, UsageError
+from posepipe.trt_build.detector.contract import INPUT, METADATA, OUTPUT, REBUILD, HeatmapContract, parse
 from posepipe.trt_build.runners.ort import CPU, CUDA, cuda_provider, open_session
 
 Maps = NDArray[np.float32]

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from posepipe.detectors.contract import INPUT, OUTPUT
 from posepipe.errors import EngineError, UsageError
 from posepipe.skeleton import skeleton
+from posepipe.trt_build.detector.contract import INPUT, OUTPUT
 from posepipe.trt_build.detector.sidecar import DetectorEngine, check_engine, family
 from posepipe.trt_build.engine.probe import GpuInfo, gpu_or_reason
 from posepipe.trt_build.engine.versions import Messages, load_tensorrt, make_logger

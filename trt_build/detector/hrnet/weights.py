@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from posepipe.detectors.hrnet.net import HrNet
 from posepipe.errors import CheckpointError
+from posepipe.trt_build.detector.hrnet.net import HrNet
 
 # What a file may put before the names: MMPose's backbone and head, DataParallel's module.
 _PREFIXES = ("module.", "backbone.", "keypoint_head.", "head.")

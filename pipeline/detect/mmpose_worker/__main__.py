@@ -1,4 +1,4 @@
-"""MMPose in a process of its own, asked over a pipe: `python detectors/mmpose_worker '{"model": ...}'`.
+"""MMPose in a process of its own, asked over a pipe: `python pipeline/detect/mmpose_worker '{"model": ...}'`.
 
 Runs in whatever Python has MMPose; posepipe need not be installed there. Standard input brings lines of JSON, a line
 `frame` followed by the picture's bytes; every line but `frame` is answered by a line on standard output, which nothing

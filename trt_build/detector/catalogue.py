@@ -13,8 +13,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from posepipe.detectors.contract import HeatmapContract
 from posepipe.errors import UsageError
+from posepipe.trt_build.detector.contract import HeatmapContract
 
 _NAME = re.compile(r"hrnet-w(32|48)(-dark|-udp)?(-384x288)?")
 
