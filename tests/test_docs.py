@@ -79,7 +79,9 @@ BLOCKS = {page: list(blocks_of(page)) for page in PAGES}
 
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """my.mp4, videos/ with it, and the repository's folders that pages name."""
+    """my.mp4, videos/ with it, frames/ with its pictures, and the repository's folders that pages name."""
+    import av
+
     from posepipe.pipeline.film import film
     from posepipe.pipeline.source.actor import ActorScene
 
@@ -87,6 +89,10 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     film((ActorScene(motion="wave", seconds=0.4, fps=20.0, width=240, height=240),), folder / "my.mp4")
     (folder / "videos").mkdir()
     os.link(folder / "my.mp4", folder / "videos" / "my.mp4")
+    (folder / "frames").mkdir()
+    with av.open(str(folder / "my.mp4")) as film_again:
+        for number, frame in enumerate(film_again.decode(video=0)):
+            frame.to_image().save(folder / "frames" / f"{number:03}.png")
     for name in ("tests", "configs", "benchmarks", "demo", "pyproject.toml"):
         (folder / name).symlink_to(ROOT / name)
     return folder
