@@ -4,8 +4,9 @@ TensorRT 11 has no precision flags: networks are strongly typed, and the types s
 rewritten here, for TensorRT 10 and 11 alike: matrix products in float16, everything else in float32.
 
 In float16: MatMul, Gemm and Conv with weights that the checkpoint stores as float16 (lifters/build.py, stored_type: the
-large matrices of networks), with constant matrices that the exporter folded (17 x 17 and larger), and the two products
-of attention. What only moves numbers (Reshape, Transpose, Slice ...) stays in the type that it is given.
+large matrices of networks), also where a norm is folded into them when they are loaded, with constant matrices that
+the exporter folded (17 x 17 and larger), and the two products of attention. What only moves numbers (Reshape,
+Transpose, Slice ...) stays in the type that it is given.
 In float32: norms, softmax, activations, residual sums, small layers, learned adjacencies, the mixture's covariance,
 statistics, and all arithmetic of diffusion and sampling. Inputs and outputs stay float32.
 
@@ -171,6 +172,8 @@ class _Rewriter:
             node = self.makers[name]
             if self._is_stored_weight(node):
                 return True
+            if node.op_type == "Mul" and self._is_constant(name):  # a norm is folded into it when it is loaded
+                return any(self._is_stored_matrix(source) for source in node.input)
             if node.op_type not in MOVES:
                 return False
             name = node.input[0]
@@ -178,6 +181,15 @@ class _Rewriter:
         if tensor is None or tensor.data_type != _FLOAT or tensor.data_location == tensor.EXTERNAL:
             return False
         return len(tensor.dims) >= 2 and math.prod(tensor.dims) >= _LARGE and _bears_float16(tensor)
+
+    def _is_stored_matrix(self, name: str) -> bool:
+        """Whether a tensor is one that the checkpoint stores as float16, or a product of such a one with constants."""
+        node = self.makers.get(name)
+        if node is None:
+            return False
+        if self._is_stored_weight(node):
+            return True
+        return node.op_type == "Mul" and any(self._is_stored_matrix(source) for source in node.input)
 
     def _is_constant(self, name: str) -> bool:
         """Whether a tensor follows from weights alone."""
