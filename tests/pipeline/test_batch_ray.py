@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -214,9 +215,10 @@ def test_nobody_to_work_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
+    if find_spec("ray") is None:
+        pytest.skip("Ray is not installed: pip install 'posepipe[ray]'")
     batch_ray._import_ray(None)  # its flags must be set before anybody imports it
     os.environ.setdefault("RAY_AUTH_MODE", "disabled")
-    pytest.importorskip("ray", reason="Ray is not installed: pip install 'posepipe[ray]'")
     from ray.cluster_utils import Cluster
 
     own = {"num_cpus": 1, "node_ip_address": "127.0.0.1", "object_store_memory": 80 << 20}
