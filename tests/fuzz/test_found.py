@@ -23,7 +23,7 @@ from posepipe.training.data.build import acclaim_clips
 from posepipe.training.data.motion import load_motion
 from posepipe.training.data.positions import read_positions
 from posepipe.training.detector_noise import load_table
-from posepipe.trt_build.engine.sidecar import _digest, read_sidecar
+from posepipe.trt_build.engine.sidecar import digest_of, read_sidecar
 from tests.fuzz.hdf5_files import build_motion, build_recording
 from tests.fuzz.text_files import build_sidecar
 
@@ -175,7 +175,7 @@ def test_side_cars_with_the_right_hash(tmp_path, change):
     build_sidecar(tmp_path)
     data = json.loads((tmp_path / "a.json").read_text()) | change
     del data["sidecar_sha256"]
-    (tmp_path / "a.json").write_text(json.dumps(data | {"sidecar_sha256": _digest(data)}))
+    (tmp_path / "a.json").write_text(json.dumps(data | {"sidecar_sha256": digest_of(data)}))
     with pytest.raises(EngineError):
         read_sidecar(tmp_path / "a.json")
 

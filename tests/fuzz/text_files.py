@@ -19,7 +19,7 @@ from posepipe.training.data.asfamc import forward_kinematics, read_amc, read_asf
 from posepipe.training.data.bvh import joint_positions, read_bvh
 from posepipe.training.data.bvh_clips import bvh_clips, read_map
 from posepipe.training.recipes import read_config
-from posepipe.trt_build.engine.sidecar import _digest, check_engine, engines_in, read_sidecar, write_sidecar
+from posepipe.trt_build.engine.sidecar import check_engine, digest_of, engines_in, read_sidecar, write_sidecar
 from tests.fuzz.mutate import damage, json_text, json_value
 from tests.fuzz.target import Seed, Target
 from tests.training.test_asfamc import AMC, ASF
@@ -139,7 +139,7 @@ def read_engine(path: Path) -> None:
 
 
 def sidecar_seeds(folder: Path) -> tuple[Seed, ...]:
-    assert _digest({})
+    assert digest_of({})
     return (
         Seed("a.json", read_engine, (damage, json_tree, signed, signed), restore=True),
         Seed("a.engine", read_engine, restore=True),

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
-import os
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from posepipe.errors import CheckpointError, EngineError, OutputError
+from posepipe.errors import CheckpointError, EngineError
 from posepipe.hashing import file_sha256
 from posepipe.trt_build.detector.contract import HeatmapContract, parse
 from posepipe.trt_build.engine.names import sidecar_path
+from posepipe.trt_build.engine.sidecar import SELF, digest_of, write_signed
 
 FORMAT = "posepipe-detector-engine-1"
-_SELF = "sidecar_sha256"
 
 
 @dataclass(frozen=True)
@@ -52,17 +50,7 @@ class DetectorEngine:
 
 def write_sidecar(engine: Path, info: DetectorEngine) -> Path:
     """Write the side-car of an engine (to a temporary name first). Raises OutputError."""
-    data = json.loads(json.dumps(dataclasses.asdict(info)))
-    path = sidecar_path(engine)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(json.dumps({**data, _SELF: _digest(data)}, indent=1, sort_keys=True) + "\n")
-        os.replace(temporary, path)
-    except OSError as error:
-        raise OutputError(f"Cannot write {path} ({error}).", "Give a folder that you may write to.") from None
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path
+    return write_signed(sidecar_path(engine), json.loads(json.dumps(dataclasses.asdict(info))))
 
 
 def read_sidecar(engine: Path) -> DetectorEngine:
@@ -71,14 +59,14 @@ def read_sidecar(engine: Path) -> DetectorEngine:
     fix = "Build the engine again with `posepipe build-engines --detector NAME --backend tensorrt`."
     try:
         data = json.loads(path.read_text())
-        told = data.pop(_SELF, None)
-        if data.get("format") != FORMAT or told != _digest(data):
+        told = data.pop(SELF, None)
+        if data.get("format") != FORMAT or told != digest_of(data):
             raise ValueError("not a detector's, of another version, or changed after it was written")
         data["contract"] = parse(json.dumps(data["contract"]), str(path))
         return DetectorEngine(**data)
     except FileNotFoundError:
         raise EngineError(f"The engine {engine} has no side-car {path.name} beside it.", fix) from None
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, CheckpointError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError, CheckpointError) as error:
         raise EngineError(f"The side-car {path} cannot be used ({error}).", fix) from None
 
 
@@ -116,7 +104,3 @@ def family(engine: Path) -> dict[int, tuple[Path, DetectorEngine]]:
 
 def _kin(info: DetectorEngine) -> tuple[Any, ...]:
     return (info.contract.to_json(), info.precision, info.gpu, info.compute_capability, info.tensorrt)
-
-
-def _digest(data: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()

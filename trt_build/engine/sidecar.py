@@ -22,7 +22,7 @@ from posepipe.lifters.checkpoint import Checkpoint, parse
 from posepipe.trt_build.engine.names import sidecar_path
 
 FORMAT_VERSION = 1
-_SELF = "sidecar_sha256"
+SELF = "sidecar_sha256"
 
 
 @dataclass(frozen=True)
@@ -97,11 +97,14 @@ def write_sidecar(engine: Path, info: EngineInfo) -> Path:
     """Write the side-car of an engine (to a temporary name first). Raises OutputError."""
     data = dataclasses.asdict(info)
     data["contract"] = json.loads(info.contract.to_json())
-    data = json.loads(json.dumps(data))
-    path = sidecar_path(engine)
+    return write_signed(sidecar_path(engine), json.loads(json.dumps(data)))
+
+
+def write_signed(path: Path, data: dict[str, Any]) -> Path:
+    """Write a side-car's JSON with its own hash in it, to a temporary name first. Raises OutputError."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        temporary.write_text(json.dumps({**data, _SELF: _digest(data)}, indent=1, sort_keys=True) + "\n")
+        temporary.write_text(json.dumps({**data, SELF: digest_of(data)}, indent=1, sort_keys=True) + "\n")
         os.replace(temporary, path)
     except OSError as error:
         raise OutputError(f"Cannot write {path} ({error}).", "Give a folder that you may write to.") from None
@@ -125,8 +128,8 @@ def read_sidecar(path: Path) -> EngineInfo:
         raise EngineError(f"The side-car {path} cannot be read ({error}).", fix) from None
     if data.get("format_version") != FORMAT_VERSION:
         raise EngineError(f"The side-car {path} has the format version {data.get('format_version')}.", fix)
-    told = data.pop(_SELF, None)
-    if told != _digest(data):
+    told = data.pop(SELF, None)
+    if told != digest_of(data):
         raise EngineError(f"The side-car {path} was changed after it was written.", fix)
     try:
         data["contract"] = parse(json.dumps(data["contract"]), str(path))
@@ -143,7 +146,7 @@ def read_sidecar(path: Path) -> EngineInfo:
         raise EngineError(f"The side-car {path} is not one of this posepipe ({error}).", fix) from None
 
 
-def _digest(data: dict[str, Any]) -> str:
+def digest_of(data: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
 
 
