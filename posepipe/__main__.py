@@ -61,7 +61,12 @@ def _usage() -> str:
     return f"usage: posepipe VERB ...  (posepipe VERB --help)\n\n{lines}\n\n  --version          the version"
 
 
-def main(argv: list[str] | None = None) -> int:
+def command() -> int:
+    """What the installed `posepipe` is: `main` in a process of its own, in which nothing runs afterwards."""
+    return main(own_process=True)
+
+
+def main(argv: list[str] | None = None, own_process: bool = False) -> int:
     """Run one verb; returns the exit code: 0 done, 1 some input failed, 2 usage, 130/143 interrupted."""
     argv = sys.argv[1:] if argv is None else argv
     if not argv or argv[0] in ("-h", "--help", "help"):
@@ -81,14 +86,14 @@ def main(argv: list[str] | None = None) -> int:
         print(f"posepipe: there is no verb '{verb}'.{hint} See `posepipe --help`.", file=sys.stderr)
         return 2
     try:
-        return _guarded(verb, rest)
+        return _guarded(verb, rest, own_process)
     finally:
         if "-h" in rest or "--help" in rest:
             with suppress(BrokenPipeError):  # `| head`
                 print("\nexamples:", *EXAMPLES[verb], sep="\n  ", flush=True)
 
 
-def _guarded(verb: str, argv: list[str]) -> int:
+def _guarded(verb: str, argv: list[str], own_process: bool) -> int:
     """Call the verb; expected failures become one line on stderr and an exit code, tracebacks need --debug."""
     import signal
 
@@ -142,7 +147,9 @@ def _guarded(verb: str, argv: list[str]) -> int:
         return 1
     finally:
         if before is signal.default_int_handler:
-            signal.signal(signal.SIGINT, before)
+            # While Python ends, our handler is gone: a late second Ctrl-C would kill what is already finished.
+            ends = asked and own_process
+            signal.signal(signal.SIGINT, signal.SIG_IGN if ends else before)
 
 
 class _Terminated(BaseException):
@@ -150,4 +157,4 @@ class _Terminated(BaseException):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command())

@@ -34,3 +34,22 @@ def test_a_signal_ends_the_run_cleanly(long_video, tmp_path, sent, code):
     assert error.count("\n") == 1
     assert "nothing half-written" in error
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_second_ctrl_c_while_python_ends_changes_nothing():
+    script = """
+import atexit, os, signal, sys
+from posepipe import __main__, doctor
+
+def late():
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN  # the only one that Python's own end leaves in place
+    os.kill(os.getpid(), signal.SIGINT)
+
+atexit.register(late)
+doctor.main = lambda verb, argv: os.kill(os.getpid(), signal.SIGINT)
+sys.argv = ["posepipe", "doctor"]
+sys.exit(__main__.command())
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 130
+    assert done.stderr == "posepipe doctor: interrupted; nothing half-written was kept.\n"
