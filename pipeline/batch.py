@@ -12,6 +12,7 @@ from posepipe.hashing import file_sha256
 from posepipe.pipeline import manifest
 from posepipe.pipeline.batch_crew import Crew
 from posepipe.pipeline.batch_list import WorkItem
+from posepipe.pipeline.batch_lock import only_batch
 from posepipe.pipeline.batch_state import BatchState
 from posepipe.pipeline.manifest import Entry
 from posepipe.pipeline.settings import RunSettings
@@ -56,11 +57,26 @@ def run_batch(
 
     resume: skip those for which is_done. stop_on_error: the first failure ends the batch; what was not finished is
     in the state's `left`. observe: called some four times a second. On any exception here (also KeyboardInterrupt) the
-    crew ends. Raises OutputError when the manifest cannot be written, and what Crew.begin raises."""
+    crew ends. Raises OutputError when the manifest cannot be written or another batch is writing into `out`, and what
+    Crew.begin raises."""
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise output_error(out, error) from None
+    with only_batch(out):
+        return _run_alone(items, out, settings, settings_sha256, crew, resume, stop_on_error, observe)
+
+
+def _run_alone(
+    items: Sequence[WorkItem],
+    out: Path,
+    settings: RunSettings,
+    settings_sha256: str,
+    crew: Crew,
+    resume: bool,
+    stop_on_error: bool,
+    observe: Callable[[BatchState], None],
+) -> BatchState:
     known = manifest.read(out) if resume else {}
     manifest.rewrite(out, known.values())
     state = BatchState(len(items), sum(i.bytes for i in items))
