@@ -71,7 +71,8 @@ def _run(args: argparse.Namespace, names: list[str], folder: Path) -> int:
             print(f"BROKEN in trial {sum(done.values()) + 1} ({name}, seed {args.seed}): {violation}\nsee {folder}")
             return 1
         done[name] += 1
-        print(f"{time.strftime('%H:%M:%S')} {name}: kept, {time.monotonic() - start:.0f} s", flush=True)
+        kills = f" ({bench.seen.get('SIGKILLs', 0)} SIGKILLs so far)" if name == "sigkill" else ""
+        print(f"{time.strftime('%H:%M:%S')} {name}: kept, {time.monotonic() - start:.0f} s{kills}", flush=True)
     trials = ", ".join(f"{count} {name}" for name, count in sorted(done.items()))
     seen = ", ".join(f"{count} {name}" for name, count in sorted(bench.seen.items()))
     print(

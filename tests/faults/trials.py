@@ -70,11 +70,13 @@ def sigkill(bench: Bench) -> None:
     shutil.rmtree(bench.out, ignore_errors=True)
     with Watcher(bench.out, bench.oracle) as watcher:
         for _ in range(bench.rng.randint(1, 4)):
-            before = _made(bench.out)
+            before, began = _made(bench.out), time.monotonic()
             batch = start(bench.videos, bench.out, *bench.options())
             until(lambda batch=batch: batch.process.poll() is not None, bench.moment())
             if batch.process.poll() is not None:
                 batch.end()
+                if not before:  # the machine is less busy than when the oracle was made
+                    bench.seconds = min(bench.seconds, time.monotonic() - began)
                 break
             working = len(batch.workers())
             batch.signal_all(signal.SIGKILL)
