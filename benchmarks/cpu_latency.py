@@ -4,7 +4,8 @@
 
 Networks have the published widths and random weights (time does not depend on weights); both sides have the same ones,
 and nothing is timed whose results differ by more than 1e-4. All sides (authors' and graph, with every number of
-threads) take turns, so that they see the same machine; of each side the number of threads with the lower median counts.
+threads) take turns, so that they see the same machine (a turn is 0.1 s, after a rest and a run that is not counted:
+whoever ran before leaves spinning threads); of each side the number of threads with the lower median counts.
 
 "The authors' way": authors_way.py.
 
@@ -44,6 +45,7 @@ from posepipe.lifters.checkpoint import Checkpoint
 from posepipe.lifters.variants import fixed_hypotheses, noise_shape
 
 BUSY = 0.1  # cores that others may use before the run is called not quiet
+SETTLE, TURN = 0.05, 0.1  # seconds: of rest before a side's turn, and of its turn (one run at least)
 
 
 @dataclass(frozen=True)
@@ -138,15 +140,20 @@ def session(model: Path | bytes, threads: int, profile: Path | None = None) -> o
 
 def take_turns(sides: Sequence[Callable[[], Any]], seconds: float) -> tuple[list[tuple[float, float]], int, float]:
     """For every side its medians of wall and CPU time in ms; how often each ran; cores that others used meanwhile."""
-    for side in sides:
-        side()
     times: list[list[tuple[float, float]]] = [[] for _ in sides]
     start, own, busy = time.perf_counter(), time.process_time(), machine_seconds()
     while len(times[0]) < 5 or time.perf_counter() - start < seconds:
         for side, noted in zip(sides, times, strict=True):
-            wall, cpu = time.perf_counter(), time.process_time()
+            # Threads of the side before it spin for a while, and the caches are those of its weights.
+            time.sleep(SETTLE)
             side()
-            noted.append((1e3 * (time.perf_counter() - wall), 1e3 * (time.process_time() - cpu)))
+            turn = time.perf_counter()
+            while True:
+                wall, cpu = time.perf_counter(), time.process_time()
+                side()
+                noted.append((1e3 * (time.perf_counter() - wall), 1e3 * (time.process_time() - cpu)))
+                if time.perf_counter() - turn > TURN:
+                    break
     others = (machine_seconds() - busy - (time.process_time() - own)) / (time.perf_counter() - start)
     return [(median(w for w, _ in t), median(c for _, c in t)) for t in times], len(times[0]), max(0.0, others)
 
