@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,5 +35,15 @@ def resize(place: Path, kilobytes: int) -> None:
     _mount("-o", f"remount,rw,size={kilobytes}k", str(place))
 
 
-def make_read_only(place: Path) -> None:
-    _mount("-o", "remount,ro", str(place))
+def make_read_only(place: Path) -> bool:
+    """Whether it is now: the kernel refuses while a file is open for writing, which is most of the time."""
+    for _ in range(100):
+        try:
+            _mount("-o", "remount,ro", str(place))
+        except CannotMountError as error:
+            if "busy" not in str(error):
+                raise
+            time.sleep(0.02)
+        else:
+            return True
+    return False

@@ -194,7 +194,7 @@ def full_disk(bench: Bench) -> None:
         read_only = bench.rng.random() < 0.3
         if read_only:
             until(lambda: batch.process.poll() is not None, bench.moment())
-            make_read_only(disk)
+            make_read_only(disk)  # or not, and the disk fills up or the batch comes to its end
         ended = batch.end()
         check_text(ended)
         check(ended.code in ((0, 1) if read_only else (1,)), f"exit code {ended.code} on a full disk: {ended.error}")
