@@ -125,8 +125,10 @@ class VideoFile:
             self._size = (width, height)
             self.info = self._describe(first, width, height)
             self._last_pts: float | None = None
-        except BaseException:
+        except BaseException as error:
             self._container.close()
+            if isinstance(error, OSError):  # it has been there a moment ago
+                raise _vanished(self.path, error) from None
             raise
 
     def __enter__(self) -> VideoFile:
@@ -229,9 +231,17 @@ def _check_is_file(path: Path) -> None:
         raise InputError(f"Cannot look at {path} ({error}).", "Check the path and its permissions.") from None
 
 
+def _vanished(path: Path, error: OSError) -> InputError:
+    return InputError(
+        f"{path} could not be read to its end ({error.strerror}).", "Was it moved, or its disk taken out?"
+    )
+
+
 def _open_error(path: Path, error: Exception) -> InputError:
     if isinstance(error, PermissionError):
         return InputError(f"{path} cannot be read.", "Give yourself read permission (chmod +r).")
+    if isinstance(error, FileNotFoundError):
+        return _vanished(path, error)
     with suppress(OSError), open(path, "rb") as file:
         if file.read(12)[4:8] == b"ftyp":
             return InputError(

@@ -274,3 +274,20 @@ def test_a_real_clip_with_a_fifth_zeroed(tmp_path: Path) -> None:
     video, frames = read(damaged(source, tmp_path / "a.mp4", 0.4, 0.2))
     assert len(frames) >= 49
     assert video.counts.bad_packets == 16
+
+
+@pytest.mark.parametrize("at", ["av.open", "is_cut", "file_sha256"])
+def test_a_file_that_disappears_while_it_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: str) -> None:
+    import posepipe.pipeline.source.file as module
+
+    path = make_h264(tmp_path / "a.mp4", 3)
+    owner, name = (module.av, "open") if at == "av.open" else (module, at)
+    whole = getattr(owner, name)
+
+    def and_then_it_is_gone(*args: object, **kwargs: object) -> object:
+        path.unlink()
+        return whole(*args, **kwargs)
+
+    monkeypatch.setattr(owner, name, and_then_it_is_gone)
+    with pytest.raises(InputError, match=r"could not be read to its end \(No such file or directory\)\. Was it moved"):
+        VideoFile(path)
