@@ -8,8 +8,8 @@ library crashes over some damaged files, or never comes back: another process lo
 from __future__ import annotations
 
 import faulthandler
+import gc
 import os
-import resource
 import signal
 import threading
 from collections.abc import Iterator
@@ -33,6 +33,7 @@ _SMALL = 1 << 20
 
 
 _SECONDS, _BYTES_PER_SECOND = 4, 10 << 20  # of processor time that looking at a file may take
+_WAITING = 20  # seconds more that it may take in all, on a busy machine or a slow disk
 _WHOLE = 64 << 20  # a file up to this size is read whole by the process that looks at it
 
 
@@ -53,23 +54,28 @@ def open_h5(path: str | Path, survey: bool = True) -> Iterator[h5py.File]:
 @lru_cache(maxsize=256)
 def _survey(path: str, size: int, mtime_ns: int) -> None:
     """Walk through a file in a forked process. OSError if that crashes or takes too long; all other errors will come
-    again. Not where other threads run, since they might hold a lock that the fork would wait for."""
+    again. Not where other threads run, since they might hold a lock that the fork would wait for; native libraries
+    have threads of which Python does not know, so that one that waits too long says nothing about the file."""
     if not hasattr(os, "fork") or threading.active_count() > 1:
         return
     child = os.fork()
     if child == 0:
         try:
+            import resource  # where there is fork, there is this
+
+            gc.disable()  # the end of a session of ONNX Runtime waits for its threads, which a fork does not have
             faulthandler.disable()  # what happens here is told in a sentence
             seconds = _SECONDS + size // _BYTES_PER_SECOND
-            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGXCPU):
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGXCPU, signal.SIGALRM):
                 signal.signal(number, signal.SIG_DFL)
+            signal.setitimer(signal.ITIMER_REAL, seconds + _WAITING)
             resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
             _walk(path, size <= _WHOLE)
         finally:
             os._exit(0)
     _, status = os.waitpid(child, 0)
-    if os.WIFSIGNALED(status):
+    if os.WIFSIGNALED(status) and os.WTERMSIG(status) != signal.SIGALRM:
         how = "does not come back from" if os.WTERMSIG(status) in (signal.SIGXCPU, signal.SIGKILL) else "crashes over"
         raise OSError(f"it is damaged: the HDF5 library {how} it")
 
