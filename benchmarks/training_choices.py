@@ -39,7 +39,7 @@ CHOICES: dict[str, dict[str, Any]] = {
 
 
 STAGES = (
-    *(f"runs/martinez_{stage}.safetensors" for stage in ("first", "second")),
+    *(f"runs/martinez_{stage}.safetensors" for stage in ("first", "second", "third")),
     "lifters/weights/martinez.safetensors",
 )
 
