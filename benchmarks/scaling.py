@@ -173,8 +173,8 @@ def _where_it_stops(args: argparse.Namespace, found: dict) -> str:
 
 - **The longest video** is one work item, so nothing ends before it: {args.longest:g} minutes take
   {clock(longest)} on one worker. Splitting it would need the detector's and the smoother's state at the cut and
-  would change results, so it is not done. Work is given out in the order of the names: long videos early in it
-  shorten the end.
+  would change results, so it is not done. The largest files are given out first, which shortens the
+  end.
 - **Start-up** of {worker.start:.1f} s (Python, MediaPipe, the lifter) is paid once per worker, not per video.
 - **Storage**: {args.storage:g} MB/s feed {fed:,.0f} workers. Most of the bytes are the overlay video's
   (`--no-overlay`).
@@ -236,7 +236,7 @@ def check(video: Path, found: dict) -> list[dict]:
                 raise SystemExit(done.stderr.decode())
             worker = Worker(way["worker_frames_per_s"], way["start"], way["per_video"], 1)
             cluster = Cluster(jobs, 1e12, way["bytes_per_frame"], found["manifest_seconds"])
-            simulated = simulate(frames, worker, cluster).seconds
+            simulated = simulate(sorted(frames, reverse=True), worker, cluster).seconds
             checked.append(
                 {"video": video.name, "workers": jobs, "clips": len(frames), "frames": sum(frames), "real": real}
                 | {"simulated": simulated}
@@ -245,7 +245,7 @@ def check(video: Path, found: dict) -> list[dict]:
 
 
 def _clips(video: Path, folder: Path, total: int) -> list[int]:
-    """Clips of quite different lengths, named in the order in which they are given out."""
+    """Clips of quite different lengths."""
     from itertools import islice
 
     from posepipe.pipeline.sink.video import VideoWriter

@@ -1,8 +1,9 @@
 """The scheduler of a batch as a discrete-event simulation: many workers, one driver, one storage.
 
-Videos are given out in order, one per worker. While it works, a worker advances at full speed or, when all active
-workers together want more than the storage gives, all are slowed down alike (processor sharing). When one ends, the
-driver appends its line to the manifest (one fsync) before it gives the worker the next; it does one thing at a time.
+Videos are given out in order (`posepipe batch`: the largest first), one per worker. While it works, a worker advances
+at full speed or, when all active workers together want more than the storage gives, all are slowed down alike
+(processor sharing). When one ends, the driver appends its line to the manifest (one fsync) before it gives the worker
+the next; it does one thing at a time.
 """
 
 from __future__ import annotations
@@ -83,8 +84,9 @@ def limits(frames: NDArray, worker: Worker, cluster: Cluster) -> dict[str, float
 
 
 def video_frames(hours: float, fps: float, mean_minutes: float, longest_minutes: float, seed: int = 0) -> NDArray:
-    """Frames of videos that last `hours` together: log-normal lengths (sigma 1), none above longest_minutes."""
+    """Frames of videos that last `hours` together: log-normal lengths (sigma 1), none above longest_minutes,
+    the longest first."""
     count = max(1, round(hours * 60 / mean_minutes))
     lengths = np.random.default_rng(seed).lognormal(0.0, 1.0, count)
     lengths = np.minimum(lengths * mean_minutes / lengths.mean(), longest_minutes)
-    return lengths * (hours * 60 / lengths.sum()) * 60 * fps
+    return np.sort(lengths * (hours * 60 / lengths.sum()) * 60 * fps)[::-1]

@@ -80,7 +80,9 @@ def _run_alone(
     known = manifest.read(out) if resume else {}
     manifest.rewrite(out, known.values())
     state = BatchState(len(items), sum(i.bytes for i in items))
-    todo = deque(i for i in items if not is_done(i, known.get(i.name), out, settings, settings_sha256))
+    left = [i for i in items if not is_done(i, known.get(i.name), out, settings, settings_sha256)]
+    # The largest first: a long one that begins last would be waited for by all other workers.
+    todo = deque(sorted(left, key=lambda item: -item.bytes))
     state.skipped = len(items) - len(todo)
     state.bytes = sum(i.bytes for i in todo)
     given: dict[str, WorkItem] = {}

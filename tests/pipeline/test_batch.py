@@ -266,7 +266,7 @@ def test_damaged_inputs_fail_with_a_reason_and_the_rest_goes_on(good, reference,
 def test_on_error_stop_says_what_is_left(tmp_path, capsys):
     folder = tmp_path / "in"
     folder.mkdir()
-    (folder / "1.mp4").touch()
+    (folder / "1.mp4").write_bytes(bytes(500_000))  # the largest is the first
     for name in ("2.mp4", "3.mp4"):
         _grey(folder / name)
     assert _batch(folder, tmp_path / "out", "--on-error", "stop", "--jobs", "1") == 1
