@@ -8,7 +8,7 @@ from posepipe.pipeline.source.stream_address import is_address
 
 def is_camera(text: str) -> bool:
     """A camera's number, or a video device."""
-    return text.isdigit() or text.startswith("/dev/video")
+    return text.isdecimal() or text.startswith("/dev/video")
 
 
 def is_live(text: str) -> bool:

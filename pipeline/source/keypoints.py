@@ -190,7 +190,7 @@ def _choice(tree: dict[str, dict[str, Any]], path: Path, clip: str | None) -> tu
         raise UsageError(f"{path.name} has no subject {subject}.", f"It has: {', '.join(tree)}.")
     if action not in tree[subject]:
         raise UsageError(f"{path.name} has no action '{action}' of {subject}.", f"It has: {', '.join(tree[subject])}.")
-    if camera.isdigit() and int(camera) < len(H36M_CAMERAS):
+    if camera.isdecimal() and int(camera) < len(H36M_CAMERAS):
         camera = list(H36M_CAMERAS)[int(camera)]
     if camera not in H36M_CAMERAS:
         raise UsageError(f"Human3.6M has no camera {camera}.", f"Known: 0 to 3, or {cameras}.")

@@ -113,7 +113,7 @@ class Webcam:
 
 
 def _open(device: str) -> Any:
-    number: int | str = int(device) if device.isdigit() else device
+    number: int | str = int(device) if device.isdecimal() else device
     # Where there is no device file, OpenCV's own search only prints warnings.
     if sys.platform.startswith("linux") and not _path(device).exists():
         return cv2.VideoCapture()
@@ -129,7 +129,7 @@ def _open(device: str) -> Any:
 
 
 def _path(device: str) -> Path:
-    return Path(f"/dev/video{device}") if device.isdigit() else Path(device)
+    return Path(f"/dev/video{device}") if device.isdecimal() else Path(device)
 
 
 def _usable(device: str) -> bool:

@@ -26,7 +26,7 @@ def _answers(display: str) -> bool:
     """Whether the X server of `[host]:number[.screen]` accepts connections."""
     host, _, rest = display.rpartition(":")
     number = rest.split(".")[0]
-    if not number.isdigit():
+    if not number.isdecimal():
         return Path(display).exists()  # macOS' XQuartz names a socket; anything else is nonsense
     try:
         if host in ("", "unix"):

@@ -196,3 +196,17 @@ def test_states_and_tensorflows_folders(tmp_path):
     (tmp_path / "checkpoint").write_text('model_checkpoint_path: "a\0b"\n')
     with pytest.raises(CheckpointError, match="Cannot read"):
         open_bundle(tmp_path)
+
+
+def test_digits_that_are_no_numbers(capsys):
+    """'²'.isdigit() is true and int('²') an error: frame numbers of motions, webcams, cameras of detections."""
+    from posepipe.__main__ import main
+    from posepipe.pipeline.source.choose import is_live
+    from posepipe.training.data.asfamc import read_amc, read_asf
+    from tests.training.test_asfamc import AMC, ASF
+
+    with pytest.raises(InputError, match="unknown bone '²'"):
+        read_amc(AMC.replace("\n2\n", "\n²\n"), read_asf(ASF))
+    assert not is_live("²")
+    assert main(["run", "²"]) == 1
+    assert "² does not exist" in capsys.readouterr().err

@@ -220,7 +220,7 @@ def read_amc(
             if len(rows[key]) != frame - 1:
                 raise lines.error(f"'{key}' appears twice in frame {frame}" if frame else "values before frame 1")
             rows[key].append(words[1:])
-        elif key.isdigit():
+        elif key.isdecimal():
             _check_complete(lines, rows, frame)
             frame += 1
             if int(key) != frame:
