@@ -64,47 +64,34 @@ def run_batch(
     except OSError as error:
         raise output_error(out, error) from None
     with only_batch(out):
-        return _run_alone(items, out, settings, settings_sha256, crew, resume, stop_on_error, observe)
-
-
-def _run_alone(
-    items: Sequence[WorkItem],
-    out: Path,
-    settings: RunSettings,
-    settings_sha256: str,
-    crew: Crew,
-    resume: bool,
-    stop_on_error: bool,
-    observe: Callable[[BatchState], None],
-) -> BatchState:
-    known = manifest.read(out) if resume else {}
-    manifest.rewrite(out, known.values())
-    state = BatchState(len(items), sum(i.bytes for i in items))
-    left = [i for i in items if not is_done(i, known.get(i.name), out, settings, settings_sha256)]
-    # The largest first: a long one that begins last would be waited for by all other workers.
-    todo = deque(sorted(left, key=lambda item: -item.bytes))
-    state.skipped = len(items) - len(todo)
-    state.bytes = sum(i.bytes for i in todo)
-    given: dict[str, WorkItem] = {}
-    try:
-        crew.begin(items)
-        state.began = time.perf_counter()
-        while (todo or given) and not (stop_on_error and state.failed):
-            while todo and crew.places() > 0:
-                item = todo.popleft()
-                given[item.name] = item
-                crew.give(item)
-            for item, entry in crew.answers(_POLL_SECONDS):
-                manifest.append(out, entry)
-                del given[item.name]
-                state.entries.append(entry)
-                state.bytes_done += item.bytes
-            state.running = crew.running()
-            observe(state)
-        state.left = (*given.values(), *todo)
-    finally:
-        crew.end()
-    entries = known | {e.input: e for e in state.entries}
-    state.people = any(entries[i.name].frames_with_person for i in items if i.name in entries)
-    manifest.rewrite(out, entries.values())
-    return state
+        known = manifest.read(out) if resume else {}
+        manifest.rewrite(out, known.values())
+        state = BatchState(len(items), sum(i.bytes for i in items))
+        left = [i for i in items if not is_done(i, known.get(i.name), out, settings, settings_sha256)]
+        # The largest first: a long one that begins last would be waited for by all other workers.
+        todo = deque(sorted(left, key=lambda item: -item.bytes))
+        state.skipped = len(items) - len(todo)
+        state.bytes = sum(i.bytes for i in todo)
+        given: dict[str, WorkItem] = {}
+        try:
+            crew.begin(items)
+            state.began = time.perf_counter()
+            while (todo or given) and not (stop_on_error and state.failed):
+                while todo and crew.places() > 0:
+                    item = todo.popleft()
+                    given[item.name] = item
+                    crew.give(item)
+                for item, entry in crew.answers(_POLL_SECONDS):
+                    manifest.append(out, entry)
+                    del given[item.name]
+                    state.entries.append(entry)
+                    state.bytes_done += item.bytes
+                state.running = crew.running()
+                observe(state)
+            state.left = (*given.values(), *todo)
+        finally:
+            crew.end()
+        entries = known | {e.input: e for e in state.entries}
+        state.people = any(entries[i.name].frames_with_person for i in items if i.name in entries)
+        manifest.rewrite(out, entries.values())
+        return state

@@ -58,11 +58,11 @@ def _survey(path: str, size: int, mtime_ns: int) -> None:
     have threads of which Python does not know, so that one that waits too long says nothing about the file."""
     if not hasattr(os, "fork") or threading.active_count() > 1:
         return
+    import resource  # where there is fork, there is this
+
     child = os.fork()
     if child == 0:
         try:
-            import resource  # where there is fork, there is this
-
             gc.disable()  # the end of a session of ONNX Runtime waits for its threads, which a fork does not have
             faulthandler.disable()  # what happens here is told in a sentence
             seconds = _SECONDS + size // _BYTES_PER_SECOND
