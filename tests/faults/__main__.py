@@ -17,7 +17,7 @@ from collections import Counter
 from pathlib import Path
 
 from tests.faults.batches import Violation, make_videos, results, run
-from tests.faults.disks import CannotMountError, small_disk
+from tests.faults.disks import why_not
 from tests.faults.trials import TRIALS, Bench
 
 
@@ -37,18 +37,10 @@ def main() -> int:
         parser.error(f"no trial is called {unknown[0]}; known: {', '.join(TRIALS)}")
     folder = args.keep or Path(tempfile.mkdtemp(prefix="posepipe-faults-"))
     folder.mkdir(parents=True, exist_ok=True)
-    if "full_disk" in names and not _can_mount(folder):
+    if "full_disk" in names and why_not(folder):
         print("full_disk is left out: no tmpfs can be mounted here")
         names.remove("full_disk")
     return _run(args, names, folder)
-
-
-def _can_mount(folder: Path) -> bool:
-    try:
-        with small_disk(folder / "trial-disk", 64):
-            return True
-    except CannotMountError:
-        return False
 
 
 def _run(args: argparse.Namespace, names: list[str], folder: Path) -> int:

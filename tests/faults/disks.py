@@ -31,6 +31,15 @@ def small_disk(place: Path, kilobytes: int) -> Iterator[Path]:
         subprocess.run(["umount", "-l", str(place)], check=True)
 
 
+def why_not(folder: Path) -> str:
+    """Why no tmpfs can be mounted in a folder; empty where one can."""
+    try:
+        with small_disk(folder / "trial-disk", 64):
+            return ""
+    except CannotMountError as error:
+        return str(error) or "mount failed"
+
+
 def resize(place: Path, kilobytes: int) -> None:
     _mount("-o", f"remount,rw,size={kilobytes}k", str(place))
 

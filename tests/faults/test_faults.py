@@ -17,7 +17,7 @@ from tests.faults.batches import (
     start,
     until,
 )
-from tests.faults.disks import CannotMountError, small_disk
+from tests.faults.disks import why_not
 from tests.faults.trials import Bench, full_disk, sigkill
 
 
@@ -52,11 +52,8 @@ def test_a_second_ctrl_c_ends_at_once(bench, tmp_path):
 
 def test_a_disk_that_is_full_and_has_room_again(bench, tmp_path):
     bench.out = tmp_path / "out"
-    try:
-        with small_disk(tmp_path / "try", 64):
-            pass
-    except CannotMountError as error:
-        pytest.skip(f"no tmpfs can be mounted here ({error}); as root: python -m tests.faults --only full_disk")
+    if reason := why_not(tmp_path):
+        pytest.skip(f"no tmpfs can be mounted here ({reason}); as root: python -m tests.faults --only full_disk")
     full_disk(bench)
 
 

@@ -6,23 +6,22 @@ from contextlib import suppress
 import pytest
 
 from posepipe.__main__ import main
-from tests.faults.disks import CannotMountError, small_disk
+from tests.faults.disks import small_disk, why_not
 
 
 @pytest.fixture
 def full(tmp_path):
     """A tmpfs with an older result on it and room for nothing."""
-    try:
-        with small_disk(tmp_path / "disk", 16) as disk:
-            for name in "older.html", "older.png", "older.bvh":
-                (disk / name).write_bytes(b"an earlier result")
-            with suppress(OSError), open(disk / "filler", "wb", buffering=0) as filler:
-                while True:
-                    filler.write(bytes(4096))
-            assert os.statvfs(disk).f_bavail == 0
-            yield disk
-    except CannotMountError as error:
-        pytest.skip(f"no tmpfs can be mounted here ({error})")
+    if reason := why_not(tmp_path):
+        pytest.skip(f"no tmpfs can be mounted here ({reason})")
+    with small_disk(tmp_path / "disk", 16) as disk:
+        for name in "older.html", "older.png", "older.bvh":
+            (disk / name).write_bytes(b"an earlier result")
+        with suppress(OSError), open(disk / "filler", "wb", buffering=0) as filler:
+            while True:
+                filler.write(bytes(4096))
+        assert os.statvfs(disk).f_bavail == 0
+        yield disk
 
 
 @pytest.fixture(scope="module")
