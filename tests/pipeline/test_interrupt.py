@@ -21,9 +21,9 @@ def long_video(tmp_path_factory):
 
 
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_ends_the_run_cleanly(long_video, tmp_path, sent, code):
+def test_a_signal_ends_the_run_cleanly(long_video, tmp_path, sent, code, start):
     command = [sys.executable, "-m", "posepipe", "run", str(long_video), "-o", str(tmp_path)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = start(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
     while not any(tmp_path.glob(".*overlay.mp4.tmp*")) and time.monotonic() < deadline:
         time.sleep(0.1)

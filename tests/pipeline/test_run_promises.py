@@ -155,14 +155,14 @@ def test_ten_runs_give_the_same_bytes(clip, quick, tmp_path):
     assert (tmp_path / "other" / "clip.h5").read_bytes() not in next(iter(digests))
 
 
-def test_a_second_ctrl_c_does_not_wait_for_the_first(tmp_path):
+def test_a_second_ctrl_c_does_not_wait_for_the_first(tmp_path, start):
     path = tmp_path / "long.mp4"
     with VideoWriter(path, 160, 120, 30) as writer:
         for i in range(2000):
             writer.write(np.full((120, 160, 3), i % 200, np.uint8), i / 30)
     out = tmp_path / "out"
     command = [sys.executable, "-m", "posepipe", "run", str(path), "-o", str(out)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = start(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
     while not list(out.glob(".*overlay.mp4.tmp*")) and time.monotonic() < deadline:
         time.sleep(0.05)

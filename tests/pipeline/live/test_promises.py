@@ -85,9 +85,9 @@ def test_r1_a_queue_of_the_newest_never_holds_more_than_it_may_and_loses_only_th
         ("sink", 39, "every"),
     ],
 )
-def test_r4_the_process_ends_with_the_traceback_and_finished_files_stay(fakes, tmp_path, place, at, how):
+def test_r4_the_process_ends_with_the_traceback_and_finished_files_stay(fakes, tmp_path, place, at, how, start):
     """Every place at every frame is in test_session; here is what the system sees of it."""
-    process = subprocess.Popen(
+    process = start(
         [sys.executable, str(BREAKING), str(tmp_path), place, str(at), how],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -107,8 +107,8 @@ def test_r4_the_process_ends_with_the_traceback_and_finished_files_stay(fakes, t
         read_h5(tmp_path / name)
 
 
-def test_r5_a_second_ctrl_c_does_not_wait_for_the_disk(fakes, tmp_path):
-    process = subprocess.Popen(
+def test_r5_a_second_ctrl_c_does_not_wait_for_the_disk(fakes, tmp_path, start):
+    process = start(
         [sys.executable, str(BREAKING), str(tmp_path), "disk", "0", "newest"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

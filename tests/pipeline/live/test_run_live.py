@@ -85,12 +85,10 @@ def test_watching_a_file_writes_what_running_it_writes(actor, tmp_path, monkeypa
 
 
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_ends_a_recording_and_keeps_it(long_film, tmp_path, fakes, sent, code):
+def test_a_signal_ends_a_recording_and_keeps_it(long_film, tmp_path, fakes, sent, code, start):
     """R5."""
     command = [sys.executable, "-m", "posepipe", "run", str(long_film), "--live", "--view", "none", "--record"]
-    process = subprocess.Popen(
-        [*command, "-o", str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    process = start([*command, "-o", str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 90
     while not any(tmp_path.glob(".*overlay.mp4.tmp*")) and time.monotonic() < deadline:
         time.sleep(0.05)
