@@ -12,6 +12,7 @@ import math
 import pickle
 import pickletools
 import re
+import sys
 import tokenize
 import zipfile
 import zlib
@@ -23,6 +24,15 @@ import numpy as np
 from posepipe.errors import InputError
 
 _PLAIN_TYPE = re.compile(r"[<>=|]?(?:[biufc]\d{1,2}|[SU]\d{1,6}|\?|O8?)")
+
+
+def _flat(data: bytes | bytearray, kind: np.dtype) -> np.ndarray:
+    """numpy.frombuffer, which makes texts of numbers that are no characters; Python breaks over those later."""
+    if kind.kind == "U" and data:
+        codes = np.frombuffer(data, np.dtype("u4").newbyteorder(kind.byteorder))
+        if codes.max() > sys.maxunicode:
+            raise ValueError(f"the character number {codes.max()}")
+    return np.frombuffer(data, kind)
 
 
 class _Stand:
@@ -89,7 +99,7 @@ class _Array(_Stand):
                 raise ValueError("an array of another size")
             if count > len(data):  # texts of length 0, which cost numpy memory all the same
                 raise ValueError("an array of nothing")
-            flat = np.frombuffer(data, kind.value) if kind.value.itemsize else np.zeros(count, kind.value)
+            flat = _flat(data, kind.value) if kind.value.itemsize else np.zeros(count, kind.value)
             self.value = flat.reshape(shape, order="F" if columns_first else "C")
 
 
@@ -105,7 +115,7 @@ class _Scalar(_Stand):
             raise ValueError("a number of another kind")
         if len(data) != kind.value.itemsize:
             raise ValueError("a number of another size")
-        self.value = np.frombuffer(data, kind.value)[0]
+        self.value = _flat(data, kind.value)[0]
 
 
 class _Latin1(bytes):
@@ -206,7 +216,7 @@ def _numbers(
     data = file.read(needed)
     if len(data) != needed:
         raise ValueError("the data ends too early")
-    flat = np.frombuffer(bytearray(data), kind) if needed else np.zeros(0, kind)
+    flat = _flat(bytearray(data), kind) if needed else np.zeros(0, kind)
     return flat.reshape(shape, order="F" if columns_first else "C")
 
 

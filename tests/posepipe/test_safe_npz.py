@@ -125,3 +125,25 @@ def test_missing_truncated_and_other_files(tmp_path: Path) -> None:
         read_npz(path, "hint")
     with pytest.raises(InputError, match="Cannot read"):
         read_npz(Path(os.devnull), "hint")
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("how", ["plain", "array", "scalar"])
+def test_numbers_that_are_no_characters(tmp_path: Path, order: str, how: str) -> None:
+    """Found by 100,000 damaged files: Python ends with a SystemError over such a text."""
+    text = np.frombuffer(np.array([97, 0x110000], order + "u4").tobytes(), order + "U1")
+    if how == "plain":
+        np.savez(tmp_path / "a.npz", names=text)
+        path = tmp_path / "a.npz"
+    else:
+        pickled = pickle.dumps(np.array(["a", "b"], order + "U1") if how == "array" else np.str_("b"), 2)
+        good = np.array("b", (order if how == "array" else "<") + "U1").tobytes()
+        bad = np.array([0x110000], (order if how == "array" else "<") + "u4").tobytes()
+        # protocol 2 writes bytes as text in UTF-8, which cannot hold every byte as it is
+        plain, wrong = (b.decode("latin1").encode() for b in (good, bad))
+        assert plain in pickled
+        at = pickled.rindex(plain)
+        pickled = pickled[:at] + wrong + pickled[at + len(plain) :]
+        path = write_pickled(tmp_path / "a.npz", pickled)
+    with pytest.raises(InputError, match="character number 1114112"):
+        read_npz(path, "hint")
