@@ -187,11 +187,12 @@ def pictures(found: dict[str, dict[str, Any]], out: Path) -> None:
         cv2.imwrite(str(out / name), chart)
 
 
-def write_cards(found: dict[str, dict[str, Any]], minutes: dict[str, float], hardware: str) -> None:
+def write_cards(found: dict[str, dict[str, Any]], measured: set[str], minutes: dict[str, float], hardware: str) -> None:
+    """Those of the lifters that were measured."""
     from posepipe.lifters.build import load, save
     from posepipe.training.model_card import model_card
 
-    for entry in (e for e in LIFTERS if e.name in found and not e.variant):
+    for entry in (e for e in LIFTERS if e.name in measured and not e.variant):
         header, module = load(entry.checkpoint_path)
         metrics = {kind: found[entry.name][kind] for kind in KINDS}
         save(
@@ -246,11 +247,13 @@ def main() -> None:
         "machine": f"{platform.machine()}, one thread",
     }
     found: dict[str, dict[str, Any]] = kept(args.out / "accuracy.json", about) if args.keep else {}
+    measured = set()
     for entry in LIFTERS:
         wanted = entry.name in args.lifters or (not args.lifters and entry.checkpoint and entry.graph_path.is_file())
         if wanted:
             start = time.process_time()
             found[entry.name] = measure(entry, people, args.many_frames)
+            measured.add(entry.name)
             print(f"{entry.name}: {time.process_time() - start:.0f} s of CPU", flush=True)
             for kind in KINDS:
                 print(f"  {kind:<18} " + "  ".join(f"{k} {v}" for k, v in found[entry.name][kind].items()), flush=True)
@@ -260,7 +263,8 @@ def main() -> None:
     (args.out / "accuracy.md").write_text(page(found, about))
     pictures(found, args.out)
     if args.write_cards:
-        write_cards(found, {k: float(v) for k, _, v in (m.partition("=") for m in args.minutes)}, args.hardware)
+        minutes = {k: float(v) for k, _, v in (m.partition("=") for m in args.minutes)}
+        write_cards(found, measured, minutes, args.hardware)
 
 
 if __name__ == "__main__":
