@@ -36,7 +36,7 @@ def build_sampler(header: Checkpoint) -> nn.Module:
     module, name = _SAMPLERS[header.lifter]
     try:
         sampler: nn.Module = getattr(importlib.import_module(module), name)(**header.network)
-    except (TypeError, ValueError, KeyError) as error:
+    except (TypeError, ValueError, KeyError, RuntimeError, OverflowError, MemoryError) as error:
         raise CheckpointError(f"The network of a '{header.lifter}' checkpoint cannot be built ({error}).") from None
     return sampler
 

@@ -15,6 +15,7 @@ from posepipe.errors import CheckpointError
 
 FORMAT_VERSION = 1
 _MOST = 100_000  # of any number in a header; what goes beyond would only fill the memory
+_WIDEST, _MOST_LAYERS = 8192, 100  # of a network
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,7 @@ def _check_types(header: Checkpoint) -> None:
     for name, numbers in whole.items():
         if not all(type(number) is int and 0 < number <= _MOST for number in numbers):
             raise ValueError(f"{name} is not made of whole numbers from 1 to {_MOST}")
+    _check_sizes(header.network)
     if not all(type(std) in (int, float) and 0 <= std < float("inf") for std in header.residual_std):
         raise ValueError("residual_std is not made of metres")
     for name in ("network", "provenance"):
@@ -79,6 +81,21 @@ def _check_types(header: Checkpoint) -> None:
     for name in ("lifter", "space", "conversion", "skeleton"):
         if not isinstance(getattr(header, name), str):
             raise ValueError(f"{name} is not a text")
+
+
+def _check_sizes(network: object, name: str = "network") -> None:
+    """ValueError for a number in the network's arguments that no network has: it would be built before anybody sees
+    that the weights do not fit."""
+    if isinstance(network, dict):
+        for key, value in network.items():
+            _check_sizes(value, str(key))
+    elif isinstance(network, list):
+        for value in network:
+            _check_sizes(value, name)
+    elif type(network) is int:
+        most = _MOST_LAYERS if name in ("blocks", "layers") else _WIDEST
+        if not 0 <= network <= most:
+            raise ValueError(f"{name} is {network}, not 0 to {most}")
 
 
 def read_header(path: Path) -> Checkpoint:

@@ -161,7 +161,8 @@ def test_a_focal_length_that_no_lens_has(tmp_path):
 @pytest.mark.parametrize(
     "change",
     [{"network": []}, {"hypotheses": "5"}, {"hypotheses": 10**12}, {"noise_shape": [1.5]}, {"steps": True},
-     {"residual_std": ["a"]}, {"lifter": None}, {"noise_shape": 3}],
+     {"residual_std": ["a"]}, {"lifter": None}, {"noise_shape": 3}, {"network": {"width": -1}},
+     {"network": {"width": 2**31}}, {"network": {"lifter_network": {"blocks": 101}}}, {"network": {"joints": [2**62]}}],
 )  # fmt: skip
 def test_headers_of_checkpoints(change):
     header = json.loads(Checkpoint("mdn", {}, "person", "c", (49,), 5).to_json())

@@ -139,6 +139,7 @@ def test_the_second_variant_wins_entry_by_entry() -> None:
         ({"lifter": "prpuse", "noise_shape": ()}, "No lifter is called 'prpuse'"),
         ({"network": {"lifter": "resnet"}}, "cannot be built"),
         ({"network": {"lifter": "mgcn", "depth": 3}}, "cannot be built"),
+        ({"network": {"lifter": "mgcn", "lifter_network": {"width": 2**63 - 1}}}, "width is 9223372036854775807"),
     ],
 )
 def test_headers_that_contradict_themselves_are_refused(tmp_path: Path, change: dict[str, Any], text: str) -> None:
