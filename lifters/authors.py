@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from posepipe.errors import CheckpointError
+from posepipe.lifters.torch_file import load_weights_only
 
 Rename = Callable[[str], tuple[str, ...]]
 COUNTER = "num_batches_tracked"  # a training counter of batch norm, of no use in inference: it may be absent
@@ -35,7 +36,7 @@ def read_pth(path: Path) -> dict[str, Tensor]:
     (weights_only). Raises CheckpointError for files that are not a flat mapping of names to tensors."""
     path = Path(path)
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = load_weights_only(path)
     except FileNotFoundError:
         raise CheckpointError(f"There is no file {path}.", "Check the path.") from None
     except Exception as error:  # noqa: BLE001 - torch meets damaged files with all kinds of errors, assertions too

@@ -211,3 +211,28 @@ def test_digits_that_are_no_numbers(capsys):
     assert not is_live("²")
     assert main(["run", "²"]) == 1
     assert "² does not exist" in capsys.readouterr().err
+
+
+def test_a_text_of_four_gigabytes_in_a_file_of_pytorch(tmp_path):
+    """Python makes room for what is asked of a file before it reads."""
+    torch = pytest.importorskip("torch")
+    import subprocess
+    import sys
+
+    path = tmp_path / "old.pth"
+    torch.save({"a": torch.zeros(2)}, path, _use_new_zipfile_serialization=False)
+    data = path.read_bytes()
+    at = data.index(b"X") + 1  # BINUNICODE, then the length of the text
+    path.write_bytes(data[:at] + (2**32 - 1).to_bytes(4, "little") + data[at + 4 :])
+    script = (
+        "import resource, sys\n"
+        "from posepipe.lifters.authors import read_pth\n"
+        "from posepipe.errors import CheckpointError\n"
+        "used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (used + (1 << 30), -1))\n"
+        "try:\n    read_pth(sys.argv[1])\n"
+        "except CheckpointError as error:\n    print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script, str(path)], capture_output=True, text=True, timeout=120)
+    assert "cannot be read as a PyTorch file" in done.stdout, done.stderr
+    assert "MemoryError" not in done.stdout

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from posepipe.errors import CheckpointError
+from posepipe.lifters.torch_file import load_weights_only
 from posepipe.trt_build.detector.hrnet.net import HrNet
 
 # What a file may put before the names: MMPose's backbone and head, DataParallel's module.
@@ -92,7 +93,7 @@ def _read(file: Path) -> Mapping[str, Any]:
             raise CheckpointError(f"{file} is not a safetensors file ({error}).", fix) from None
     try:
         with torch.serialization.safe_globals(_numpys()):
-            data = torch.load(str(file), map_location="cpu", weights_only=True)
+            data = load_weights_only(file)
     except Exception as error:  # noqa: BLE001 - torch meets damaged files with all kinds of errors
         reason = next((line for line in str(error).splitlines() if "GLOBAL" in line), str(error).split("\n")[0])
         raise CheckpointError(f"{file} cannot be read as a checkpoint ({reason.strip()}).", fix) from None
