@@ -47,7 +47,6 @@ CONTINUED: dict[str, dict[str, Any]] = {
     "joints swung by 28 degrees": {"swing_deg": 28.0},
     "arms and legs exchanged (0.4)": {"exchange": 0.4},
     "no halves recombined": {"recombine": 0.0},
-    "dropout 0.1": {"dropout": 0.1},
 }
 SHIPPED = WEIGHTS / "martinez.safetensors"
 
