@@ -45,7 +45,10 @@ EXAMPLES = {
     "build-engines": ("posepipe build-engines --lifter mdn --hypotheses 200 --precision fp16 -o engines",),
     "selftest": ("posepipe selftest --backend onnxruntime",),
     "bench": ("posepipe bench --lifter mdn",),
-    "train": ("posepipe train configs/train/mdn_cmu.toml", "posepipe train configs/train/mdn_cmu.toml --resume"),
+    "train": (
+        "posepipe train configs/train/mdn_first_cmu.toml",
+        "posepipe train configs/train/mdn_first_cmu.toml --resume",
+    ),
     "evaluate": ("posepipe evaluate --lifter mdn --data data/cmu_h36m17.h5 --noise detector",),
     "calibrate": ("posepipe calibrate mine/mdn.safetensors --data data/cmu_h36m17.h5 -o mdn.safetensors",),
     "import-checkpoint": (

@@ -1,6 +1,6 @@
 """Train the residual linear lifter (Martinez et al. 2017).
 
-    posepipe train configs/train/martinez_cmu.toml          what is shipped: mocap seen by virtual cameras
+    posepipe train configs/train/martinez_first_cmu.toml    then martinez_cmu.toml: what is shipped
     posepipe train configs/train/martinez_published.toml    the paper's settings on Human3.6M
 
 Departures of the first, all in the configuration: confidences as input, MPJPE instead of squared error, AdamW with a
