@@ -5,6 +5,7 @@ PyAV and not OpenCV, because OpenCV stops at the first damaged packet without a 
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Generator, Iterator
 from contextlib import suppress
@@ -121,7 +122,13 @@ class VideoFile:
             self._orientation = _orientation(first)
             self._pixel_aspect = _pixel_aspect(self._stream)
             self._size: tuple[int, int] | None = None
-            height, width = self._upright(first).shape[:2]
+            try:
+                height, width = self._upright(first).shape[:2]
+            except FFmpegError as error:
+                raise InputError(
+                    f"{self.path} holds pictures that FFmpeg cannot convert ({error.strerror}).",
+                    "It is probably damaged; copy or record it again.",
+                ) from None
             self._size = (width, height)
             self.info = self._describe(first, width, height)
             self._last_pts: float | None = None
@@ -153,14 +160,19 @@ class VideoFile:
         if first is not None:
             yield self._frame(first)
         for picture in self._decoded:
-            yield self._frame(picture)
+            try:
+                frame = self._frame(picture)
+            except FFmpegError:  # damage has turned it into a kind of picture that nobody converts
+                self._bad_packets += 1
+                continue
+            yield frame
 
     def _frame(self, picture: VideoFrame) -> Frame:
-        pts = picture.time
-        if pts is None:
+        image, pts = self._upright(picture), picture.time
+        if pts is None or not math.isfinite(pts):
             pts = 0.0 if self._last_pts is None else self._last_pts + 1 / self.info.fps
         self._last_pts = float(pts)
-        frame = Frame(self._frames, self._last_pts, self._upright(picture), bool(picture.is_corrupt))
+        frame = Frame(self._frames, self._last_pts, image, bool(picture.is_corrupt))
         self._frames += 1
         self._corrupt += frame.corrupt
         return frame
@@ -196,13 +208,15 @@ class VideoFile:
     def _describe(self, first: VideoFrame, width: int, height: int) -> VideoInfo:
         stream = self._stream
         tags = {**self._container.metadata, **stream.metadata, **getattr(first, "metadata", {})}
-        fps = float(stream.average_rate or stream.guessed_rate or _FALLBACK_FPS)
+        fps = frame_rate(stream)
         duration = None
         if stream.duration and stream.time_base:
             duration = float(stream.duration * stream.time_base)
         elif self._container.duration:
             duration = self._container.duration / av.time_base
-        frames = stream.frames or (round(duration * fps) if duration else None)
+        if duration is not None and not 0 < duration < math.inf:
+            duration = None
+        frames = stream.frames if stream.frames > 0 else round(duration * fps) if duration else None
         return VideoInfo(
             width,
             height,
@@ -278,6 +292,14 @@ def _orientation(picture: VideoFrame) -> _Orientation:
     if abs(int(b)) > abs(int(a)):
         return _Orientation(True, flip_x=bool(c < 0), flip_y=bool(b < 0))
     return _Orientation(False, flip_x=bool(a < 0), flip_y=bool(d < 0))
+
+
+def frame_rate(stream: VideoStream) -> float:
+    """Frames per second as the container says or FFmpeg guesses; damaged files have negative ones and worse."""
+    for rate in (stream.average_rate, stream.guessed_rate):
+        if rate and 0 < float(rate) < math.inf:
+            return float(rate)
+    return _FALLBACK_FPS
 
 
 def _pixel_aspect(stream: VideoStream) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 _DRIFT = 2e-4  # seconds per second by which two cameras' clocks may part
 
 
@@ -18,8 +20,9 @@ class ArrivalClock:
         self._seen = 0.0
 
     def taken(self, stamp: float | None, arrived: float) -> float:
-        """stamp: seconds on the stream's clock, None if it has none. arrived, returned: seconds of time.monotonic()."""
-        if stamp is None:
+        """stamp: seconds on the stream's clock, None or nonsense if it has none. arrived, returned: seconds of
+        time.monotonic()."""
+        if stamp is None or not math.isfinite(stamp):
             return arrived
         if self._offset is None:
             self._offset, self._seen = arrived - stamp, arrived

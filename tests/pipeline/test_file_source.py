@@ -9,13 +9,14 @@ import struct
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import numpy as np
 import pytest
 
 from posepipe.errors import InputError
-from posepipe.pipeline.source.file import VideoFile
+from posepipe.pipeline.source.file import VideoFile, frame_rate
 
 SHARED = Path(os.environ.get("POSEPIPE_SHARED", Path(__file__).resolve().parents[3] / "shared"))
 CORNERS = np.array([[(230, 20, 20), (20, 200, 30)], [(30, 30, 220), (240, 240, 240)]], np.uint8)
@@ -291,3 +292,42 @@ def test_a_file_that_disappears_while_it_is_opened(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(owner, name, and_then_it_is_gone)
     with pytest.raises(InputError, match=r"could not be read to its end \(No such file or directory\)\. Was it moved"):
         VideoFile(path)
+
+
+def test_times_and_pictures_that_damage_has_made_nonsense_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found by 100,000 damaged files: a time that is no number; a picture of a kind that FFmpeg does not convert."""
+    make_clip(tmp_path / "a.mkv", [0.0, 0.1, 0.2, 0.3])
+    decode = VideoFile._decode
+
+    class Odd:
+        def __init__(self, picture: av.VideoFrame, index: int) -> None:
+            self._picture, self.time = picture, float("nan") if index == 1 else picture.time
+            self._broken = index == broken
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self._picture, name)
+
+        def to_ndarray(self, **how: object) -> np.ndarray:
+            if self._broken:
+                raise av.error.OSError(95, "Operation not supported")
+            return self._picture.to_ndarray(**how)
+
+    monkeypatch.setattr(VideoFile, "_decode", lambda self: (Odd(p, i) for i, p in enumerate(decode(self))))
+    monkeypatch.setattr(VideoFile, "close", lambda self: self._container.close())
+    broken = 2
+    with VideoFile(tmp_path / "a.mkv") as video:
+        frames = list(video)
+        np.testing.assert_allclose([f.pts for f in frames], [0, 1 / video.info.fps, 0.3])
+        assert [f.index for f in frames] == [0, 1, 2]
+        assert (video.counts.frames, video.counts.bad_packets) == (3, 1)
+    broken = 0
+    with pytest.raises(InputError, match=r"pictures that FFmpeg cannot convert \(Operation not supported\)"):
+        VideoFile(tmp_path / "a.mkv")
+
+
+@pytest.mark.parametrize(
+    ("average", "guessed", "rate"),
+    [(Fraction(-1000), Fraction(30), 30.0), (None, Fraction(24), 24.0), (Fraction(-1), None, 25.0), (0, 0, 25.0)],
+)
+def test_frame_rates_that_damage_has_made_nonsense_of(average: object, guessed: object, rate: float) -> None:
+    assert frame_rate(SimpleNamespace(average_rate=average, guessed_rate=guessed)) == rate

@@ -250,6 +250,7 @@ def test_clock_counts_lag_as_age(lags, zero, fastest):
 def test_clock_survives_streams_without_stamps_and_jumps():
     clock = ArrivalClock()
     assert clock.taken(None, 5.0) == 5.0
+    assert clock.taken(float("nan"), 5.5) == 5.5
     assert clock.taken(100.0, 6.0) == 6.0
     assert clock.taken(3.0, 7.0) == pytest.approx(7.0)  # back by 97 s: a new beginning
     assert clock.taken(900.0, 8.0) == pytest.approx(8.0)
