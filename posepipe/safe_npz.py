@@ -29,7 +29,7 @@ _PLAIN_TYPE = re.compile(r"[<>=|]?(?:[biufc]\d{1,2}|[SU]\d{1,6}|\?|O8?)")
 def _flat(data: bytes | bytearray, kind: np.dtype) -> np.ndarray:
     """numpy.frombuffer, which makes texts of numbers that are no characters; Python breaks over those later."""
     if kind.kind == "U" and data:
-        codes = np.frombuffer(data, np.dtype("u4").newbyteorder(kind.byteorder))
+        codes = np.frombuffer(data, np.dtype(f"{kind.byteorder}u4"))
         if codes.max() > sys.maxunicode:
             raise ValueError(f"the character number {codes.max()}")
     return np.frombuffer(data, kind)
