@@ -3,6 +3,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -72,7 +73,10 @@ def test_crc_of_rfc_3720(data: bytes, crc: int) -> None:
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_crc_is_the_bit_by_bit_one(crc32c_by_bits: Callable[[bytes], int], length: int, seed: int) -> None:
     data = np.random.default_rng(seed).bytes(length)
-    assert crc32c(data) == crc32c_by_bits(data)
+    expected = crc32c_by_bits(data)
+    assert crc32c(data) == expected
+    with mock.patch("posepipe.training.import_checkpoint.crc32c._LONG_FROM", 0):  # the lanes of large files
+        assert crc32c(data) == expected
 
 
 def copy(folder: Path, to: Path) -> Path:

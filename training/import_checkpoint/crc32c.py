@@ -3,11 +3,14 @@ megabytes: the bytes are cut into lanes that are reduced together, and the lanes
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 
 _POLYNOMIAL = np.uint32(0x82F63B78)
-_LANE = 1024  # bytes; long enough that joining lanes one by one costs nothing
+# Bytes of a lane: every byte is a call of numpy's, every lane a round of Python's.
+_SHORT, _LONG, _LONG_FROM = 64, 1024, 1 << 20
 _ONES = 0xFFFFFFFF
 _MASK_DELTA = 0xA282EAD8
 
@@ -28,16 +31,14 @@ def _advance(state: NDArray[np.uint32], column: NDArray[np.uint8] | int) -> NDAr
     return _TABLE[(state ^ column) & np.uint32(0xFF)] ^ (state >> np.uint32(8))
 
 
-def _lane_shift() -> list[list[int]]:
+@lru_cache
+def _lane_shift(lane: int) -> list[list[int]]:
     """What a lane of zero bytes does to a state, as one table per byte of the state (the map is linear over GF(2))."""
     state = np.array([byte << shift for shift in (0, 8, 16, 24) for byte in range(256)], dtype=np.uint32)
-    for _ in range(_LANE):
+    for _ in range(lane):
         state = _advance(state, 0)
     tables: list[list[int]] = state.reshape(4, 256).tolist()
     return tables
-
-
-_SHIFT = _lane_shift()
 
 
 def crc32c(data: bytes | memoryview) -> int:
@@ -50,19 +51,20 @@ def crc32c(data: bytes | memoryview) -> int:
         return int(state[0]) ^ _ONES
     # Starting from state 0, leading zeros change nothing, so the first lane can be filled up in front. The initial
     # state of ones is the same as inverting the first four bytes.
-    lanes = -(-len(given) // _LANE)
-    padded = np.zeros(lanes * _LANE, dtype=np.uint8)
+    lane = _LONG if len(given) >= _LONG_FROM else _SHORT
+    lanes = -(-len(given) // lane)
+    padded = np.zeros(lanes * lane, dtype=np.uint8)
     start = len(padded) - len(given)
     padded[start:] = given
     padded[start : start + 4] ^= 0xFF
-    columns = np.ascontiguousarray(padded.reshape(lanes, _LANE).T)
+    columns = np.ascontiguousarray(padded.reshape(lanes, lane).T)
     states = np.zeros(lanes, dtype=np.uint32)
     for column in columns:
         states = _advance(states, column)
-    a, b, c, d = _SHIFT
+    a, b, c, d = _lane_shift(lane)
     total = 0
-    for lane in states.tolist():
-        total = a[total & 0xFF] ^ b[total >> 8 & 0xFF] ^ c[total >> 16 & 0xFF] ^ d[total >> 24] ^ lane
+    for own in states.tolist():
+        total = a[total & 0xFF] ^ b[total >> 8 & 0xFF] ^ c[total >> 16 & 0xFF] ^ d[total >> 24] ^ own
     return total ^ _ONES
 
 
