@@ -82,7 +82,13 @@ def page(shipped: dict[str, Any], found: dict[str, Any], about: dict[str, Any]) 
         "|---:|---:|---:|---:|---:|---:|---:|---:|",
         *(f"| {run['steps']} | {run['frames']} | {run['clips']} | {_numbers(run)} |" for run in found.values()),
     ]
-    return "\n".join([*lines, "", "![the gap against steps and data](data_gap.png)", ""])
+    drawn = ["", "![the gap against steps and data](data_gap.png)"] if drawable(found) else []
+    return "\n".join([*lines, *drawn, ""])
+
+
+def drawable(found: dict[str, Any]) -> bool:
+    """Whether there is something for both halves of the picture."""
+    return any(run["steps"] == USUAL for run in found.values())
 
 
 def _numbers(run: dict[str, Any]) -> str:
@@ -142,7 +148,7 @@ def main() -> None:
     def write() -> None:
         target.write_text(json.dumps({"shipped": shipped, "about": about, "runs": found}, indent=1) + "\n")
         (args.out / "data_gap.md").write_text(page(shipped, found, about))
-        if found:
+        if drawable(found):
             cv2.imwrite(str(args.out / "data_gap.png"), picture(found))
 
     write()
