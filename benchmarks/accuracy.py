@@ -17,6 +17,7 @@ import dataclasses
 import json
 import platform
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -187,12 +188,13 @@ def pictures(found: dict[str, dict[str, Any]], out: Path) -> None:
         cv2.imwrite(str(out / name), chart)
 
 
-def write_cards(found: dict[str, dict[str, Any]], measured: set[str], minutes: dict[str, float], hardware: str) -> None:
-    """Those of the lifters that were measured."""
+def write_cards(
+    entries: Sequence[Entry], found: dict[str, dict[str, Any]], minutes: dict[str, float], hardware: str
+) -> None:
     from posepipe.lifters.build import load, save
     from posepipe.training.model_card import model_card
 
-    for entry in (e for e in LIFTERS if e.name in measured and not e.variant):
+    for entry in (e for e in entries if not e.variant):
         header, module = load(entry.checkpoint_path)
         metrics = {kind: found[entry.name][kind] for kind in KINDS}
         save(
@@ -247,16 +249,14 @@ def main() -> None:
         "machine": f"{platform.machine()}, one thread",
     }
     found: dict[str, dict[str, Any]] = kept(args.out / "accuracy.json", about) if args.keep else {}
-    measured = set()
-    for entry in LIFTERS:
-        wanted = entry.name in args.lifters or (not args.lifters and entry.checkpoint and entry.graph_path.is_file())
-        if wanted:
-            start = time.process_time()
-            found[entry.name] = measure(entry, people, args.many_frames)
-            measured.add(entry.name)
-            print(f"{entry.name}: {time.process_time() - start:.0f} s of CPU", flush=True)
-            for kind in KINDS:
-                print(f"  {kind:<18} " + "  ".join(f"{k} {v}" for k, v in found[entry.name][kind].items()), flush=True)
+    usable = [e for e in LIFTERS if e.checkpoint and e.graph_path.is_file()]
+    chosen = [e for e in LIFTERS if e.name in args.lifters] if args.lifters else usable
+    for entry in chosen:
+        start = time.process_time()
+        found[entry.name] = measure(entry, people, args.many_frames)
+        print(f"{entry.name}: {time.process_time() - start:.0f} s of CPU", flush=True)
+        for kind in KINDS:
+            print(f"  {kind:<18} " + "  ".join(f"{k} {v}" for k, v in found[entry.name][kind].items()), flush=True)
     found = {entry.name: found[entry.name] for entry in LIFTERS if entry.name in found}
     args.out.mkdir(parents=True, exist_ok=True)
     (args.out / "accuracy.json").write_text(json.dumps({"about": about, "lifters": found}, indent=1) + "\n")
@@ -264,7 +264,7 @@ def main() -> None:
     pictures(found, args.out)
     if args.write_cards:
         minutes = {k: float(v) for k, _, v in (m.partition("=") for m in args.minutes)}
-        write_cards(found, measured, minutes, args.hardware)
+        write_cards(chosen, found, minutes, args.hardware)
 
 
 if __name__ == "__main__":

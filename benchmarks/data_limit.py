@@ -44,6 +44,7 @@ SMALL = {
     "htnet": {"channels": 48, "hidden": 144, "gcn_hidden": 48, "heads": 4, "batch": 256},
 }
 FACTOR = {"gt_2d": "exact 2D", "detector_noise_2d": "the detector's errors"}
+COLUMNS = tuple(f"{what}, {name}" for name in FACTOR.values() for what in ("MPJPE", "P-MPJPE"))
 
 
 def first_clips(clips: list[Clip], share: float, order: int) -> list[Clip]:
@@ -70,6 +71,11 @@ def train(base: Any, module: Any, data: Path, folder: Path, changes: dict[str, f
     return {"metrics": metrics, "minutes": round((time.monotonic() - start) / 60, 2)}
 
 
+def numbers(run: dict[str, Any]) -> str:
+    """A run's cells under COLUMNS."""
+    return " | ".join(f"{run['metrics'][kind][what]:.1f}" for kind in FACTOR for what in ("mpjpe", "p_mpjpe"))
+
+
 def page(found: dict[str, Any], about: dict[str, Any]) -> str:
     lines = [
         "# Is the data the limit?",
@@ -84,12 +90,11 @@ def page(found: dict[str, Any], about: dict[str, Any]) -> str:
             first,
             "frames",
             "clips",
-            *(f"{what}, {name}" for name in FACTOR.values() for what in ("MPJPE", "P-MPJPE")),
+            *COLUMNS,
         ]
         lines += ["", f"| {' | '.join(head)} |", f"|---|{'---:|' * (len(head) - 1)}"]
         for run in (r for r in found.values() if r["group"] == group):
-            numbers = [f"{run['metrics'][kind][what]:.1f}" for kind in FACTOR for what in ("mpjpe", "p_mpjpe")]
-            lines.append(f"| {' | '.join([run['name'], str(run['frames']), str(run['clips']), *numbers])} |")
+            lines.append(f"| {run['name']} | {run['frames']} | {run['clips']} | {numbers(run)} |")
     return "\n".join([*lines, "", "![error against data](data_limit.png)", ""])
 
 

@@ -4,8 +4,7 @@
 
 Error on subject 05, everything else alike: seeds, steps, validation. Few steps favour what is learned fast; so the
 shipped martinez is trained further as well, by a choice each, and its own stages stand below (from runs/, where they
-are). Writes
-training_choices.md and .json; a run that is in the JSON already is not done again (--again does).
+are). Writes training_choices.md and .json; a run that is in the JSON already is not done again (--again does).
 """
 
 from __future__ import annotations
@@ -14,12 +13,12 @@ import argparse
 import json
 import tempfile
 from dataclasses import replace
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from data_limit import FACTOR, train
+from data_limit import COLUMNS, numbers, train
 
+from posepipe.hashing import file_sha256
 from posepipe.lifters.catalogue import WEIGHTS
 from posepipe.lifters.checkpoint import read_header
 from posepipe.training.recipes import read_config
@@ -49,6 +48,8 @@ CONTINUED: dict[str, dict[str, Any]] = {
     "no halves recombined": {"recombine": 0.0},
 }
 SHIPPED = WEIGHTS / "martinez.safetensors"
+
+_HEAD = (f"| | {' | '.join(COLUMNS)} |", f"|---|{'---:|' * len(COLUMNS)}")
 
 STAGES = (
     *(f"runs/martinez_{stage}.safetensors" for stage in ("first", "second", "third")),
@@ -80,7 +81,7 @@ def page(found: dict[str, Any], about: dict[str, Any], further: dict[str, Any], 
         *(f"- {name}: {value}" for name, value in about.items()),
         "",
         *_HEAD,
-        *(f"| {name} | {_numbers(found[name])} |" for name in CHOICES if name in found),
+        *(f"| {name} | {numbers(found[name])} |" for name in CHOICES if name in found),
     ]
     if further:
         first = next(iter(further.values()))
@@ -90,7 +91,7 @@ def page(found: dict[str, Any], about: dict[str, Any], further: dict[str, Any], 
             f"{first['batch']}, rate {first['rate']:g} falling to 0), otherwise as in its last stage:",
             "",
             *_HEAD,
-            *(f"| {name} | {_numbers(further[name])} |" for name in CONTINUED if name in further),
+            *(f"| {name} | {numbers(further[name])} |" for name in CONTINUED if name in further),
         ]
     if staged:
         lines += [
@@ -101,18 +102,8 @@ def page(found: dict[str, Any], about: dict[str, Any], further: dict[str, Any], 
         lines += ["| steps in all | swing_deg | even | MPJPE | P-MPJPE | MPJPE | P-MPJPE |", f"|{'---:|' * 7}"]
         for row in staged:
             setting = f"{row['steps']} | {row['swing_deg']} | {row['even']}"
-            lines.append(f"| {setting} | {_numbers(row)} |")
+            lines.append(f"| {setting} | {numbers(row)} |")
     return "\n".join([*lines, ""])
-
-
-_HEAD = (
-    f"| | {' | '.join(f'{what}, {name}' for name in FACTOR.values() for what in ('MPJPE', 'P-MPJPE'))} |",
-    f"|---|{'---:|' * 2 * len(FACTOR)}",
-)
-
-
-def _numbers(run: dict[str, Any]) -> str:
-    return " | ".join(f"{run['metrics'][kind][what]:.1f}" for kind in FACTOR for what in ("mpjpe", "p_mpjpe"))
 
 
 def write(out: Path, found: dict[str, Any], about: dict[str, Any], further: dict[str, Any]) -> None:
@@ -149,10 +140,12 @@ def main() -> None:
         f"{base.recombine:g}, even {base.even:g}, rate {base.rate:g}",
         "validation": f"{args.validation_frames} frames",
     }
+    checkpoint = file_sha256(SHIPPED)[:8]
     target, found, further = args.out / "training_choices.json", dict[str, Any](), dict[str, Any]()
     if target.exists() and not args.again:
         before = json.loads(target.read_text())
         found, further = (before["runs"], before.get("continued", {})) if before["about"] == about else ({}, {})
+    further = {name: run for name, run in further.items() if run["checkpoint"] == checkpoint}
     args.out.mkdir(parents=True, exist_ok=True)
     last = replace(
         read_config(Path("configs/train/martinez_cmu.toml"))[1],
@@ -164,7 +157,6 @@ def main() -> None:
         keep="last",
         threads=args.threads,
     )
-    checkpoint = sha256(SHIPPED.read_bytes()).hexdigest()[:8]
     of_it = {"checkpoint": checkpoint, "batch": last.batch, "rate": last.rate}
     jobs = [(name, base, changes, found, {}) for name, changes in CHOICES.items()]
     jobs += [(name, last, changes, further, of_it) for name, changes in CONTINUED.items()]

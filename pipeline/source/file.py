@@ -28,7 +28,7 @@ from posepipe.pipeline.source.lens import Lens, lens_of
 from posepipe.pipeline.source.truncation import is_cut
 from posepipe.types import Frame
 
-_FALLBACK_FPS = 25.0  # what FFmpeg assumes for containers that say nothing
+FALLBACK_FPS = 25.0  # what FFmpeg assumes for containers that say nothing
 
 
 @dataclass(frozen=True)
@@ -299,7 +299,7 @@ def frame_rate(stream: VideoStream) -> float:
     for rate in (stream.average_rate, stream.guessed_rate):
         if rate and 0 < float(rate) < math.inf:
             return float(rate)
-    return _FALLBACK_FPS
+    return FALLBACK_FPS
 
 
 def _pixel_aspect(stream: VideoStream) -> float:

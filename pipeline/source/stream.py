@@ -17,7 +17,7 @@ from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
 from posepipe.errors import InputError
-from posepipe.pipeline.source.file import fit_picture
+from posepipe.pipeline.source.file import FALLBACK_FPS, fit_picture, frame_rate
 from posepipe.pipeline.source.live import Captured, Gate, SourceCounts, SourceInfo
 from posepipe.pipeline.source.stream_address import reachable, redacted
 from posepipe.pipeline.source.stream_clock import ArrivalClock
@@ -28,7 +28,6 @@ _SILENCE_SECONDS = 4.0  # without a picture, the connection counts as lost
 _BACKOFF_SECONDS = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 _PROBE_SECONDS = 0.5  # how often a host that was away is asked whether it is back
 _LATE_SECONDS, _CAUGHT_UP_SECONDS = 1.0, 0.3  # behind by so much, only key frames are decoded, until it is so little
-_FALLBACK_FPS = 25.0
 _OPTIONS = {
     "rtsp_transport": "tcp",  # UDP loses packets without saying so
     "fflags": "nobuffer",
@@ -66,8 +65,8 @@ class StreamSource:
             self._container.close()
             raise InputError(f"{name} sends no picture.", "Is there video in it? Try it in another player.")
         stream = self._container.streams.video[0]
-        fps = float(stream.average_rate or stream.guessed_rate or _FALLBACK_FPS)
-        fps = fps if 1 <= fps <= 240 else _FALLBACK_FPS
+        fps = frame_rate(stream)
+        fps = fps if 1 <= fps <= 240 else FALLBACK_FPS
         self.info = SourceInfo(name, name, first[0].width, first[0].height, fps)
         # Live streams have no duration.
         self._ends = bool(self._container.duration and self._container.duration > 0)

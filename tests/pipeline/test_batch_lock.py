@@ -24,20 +24,17 @@ def videos(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no flock")
-def test_the_second_batch_into_a_folder_is_refused(videos, tmp_path, capfd):
+def test_the_second_batch_into_a_folder_is_refused(videos, tmp_path, capfd, start):
     out = tmp_path / "out"
     command = [sys.executable, "-m", "posepipe", "batch", str(videos), "-o", str(out), "--jobs", "1", "--no-overlay"]
-    first = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    try:
-        deadline = time.monotonic() + 120
-        while not (out / "manifest.jsonl").exists() and time.monotonic() < deadline:
-            time.sleep(0.02)
-        assert main(["batch", str(videos), "-o", str(out), "--no-overlay", "--jobs", "1"]) == 1
-        assert f"Another `posepipe batch` is writing into {out}." in capfd.readouterr().err
-        first.send_signal(signal.SIGKILL)
-        first.wait(timeout=60)
-    finally:
-        first.kill()
+    first = start(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not (out / "manifest.jsonl").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert main(["batch", str(videos), "-o", str(out), "--no-overlay", "--jobs", "1"]) == 1
+    assert f"Another `posepipe batch` is writing into {out}." in capfd.readouterr().err
+    first.send_signal(signal.SIGKILL)
+    first.wait(timeout=60)
     # Nobody is found on grey frames: 1 as well, but from the end of a whole batch.
     assert main(["batch", str(videos), "-o", str(out), "--no-overlay", "--jobs", "1", "--resume"]) == 1
     assert "No person was found" in capfd.readouterr().err
