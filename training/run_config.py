@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,7 +24,7 @@ class RunConfig:
     clip: largest norm of the gradient, 0 for any. average: decay of the averaged weights (EMA), 0 for none.
     keep: weights with the best validation, or the last. memory_mb: of frames held; a larger file is read as training
     goes on. workers: threads that make batches. log_dir: of TensorBoard's files, none by default.
-    swing_deg, lean_deg, limb, exchange, recombine, mirror: of the augmentation of virtual keypoints, see
+    swing_deg, lean_deg, limb, elbow, knee, exchange, recombine, mirror: of the augmentation of virtual keypoints, see
     augment.AugmentRanges. even: 0 draws every frame of mocap alike, 1 evenly over the space of poses, see
     data.batches.rarity.
     """
@@ -56,6 +56,8 @@ class RunConfig:
     swing_deg: float = DEFAULT_AUGMENT.swing_deg
     lean_deg: float = DEFAULT_AUGMENT.lean_deg
     limb: float = DEFAULT_AUGMENT.limb
+    elbow: float = DEFAULT_AUGMENT.elbow
+    knee: float = DEFAULT_AUGMENT.knee
     exchange: float = DEFAULT_AUGMENT.exchange
     recombine: float = DEFAULT_AUGMENT.recombine
     mirror: float = DEFAULT_AUGMENT.mirror
@@ -69,9 +71,8 @@ class RunConfig:
     @property
     def augment_ranges(self) -> AugmentRanges:
         """What virtual keypoints are augmented by."""
-        chosen = {
-            key: getattr(self, key) for key in ("swing_deg", "lean_deg", "limb", "exchange", "recombine", "mirror")
-        }
+        own = {field.name for field in fields(self)}
+        chosen = {f.name: getattr(self, f.name) for f in fields(AugmentRanges) if f.name in own}
         return replace(DEFAULT_AUGMENT, **chosen)
 
     def decisive(self) -> dict[str, Any]:

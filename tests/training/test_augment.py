@@ -133,6 +133,26 @@ def test_augment_stays_in_its_ranges() -> None:
     assert partners_needed(1000, AugmentRanges(recombine=0.3)) == 300
 
 
+def test_elbows_and_knees_move_along_their_limbs() -> None:
+    """The limb keeps its length, the ratio of its bones spreads as asked, and nothing else changes."""
+    still = {"mirror": 0.0, "height": (1.0, 1.0), "limb": 0.0, "recombine": 0.0, "swing_deg": 0.0}
+    joints = people(4000)
+    before = lengths(joints)
+    for middle, end, asked in (("elbow", "wrist", {"elbow": 0.3}), ("knee", "ankle", {"knee": 0.15})):
+        after = lengths(augment(joints, joints[:0], np.random.default_rng(5), AugmentRanges(**still, **asked)))
+        moved = [J(f"{side}_{name}") - 1 for side in "lr" for name in (middle, end)]
+        others = [bone for bone in range(16) if bone not in moved]
+        np.testing.assert_allclose(after[:, others], before[:, others], rtol=1e-4)
+        np.testing.assert_allclose(after[:, moved].sum(1), before[:, moved].sum(1), rtol=1e-4)
+        upper_l, lower_l, upper_r, lower_r = moved
+        drawn = np.log(after[:, lower_l] / after[:, upper_l]) - np.log(before[:, lower_l] / before[:, upper_l])
+        other = np.log(after[:, lower_r] / after[:, upper_r]) - np.log(before[:, lower_r] / before[:, upper_r])
+        np.testing.assert_allclose(drawn, other, atol=1e-3)
+        (sigma,) = asked.values()
+        assert abs(drawn.mean()) < 0.05 * sigma
+        assert 0.96 * sigma < drawn.std() < 1.04 * sigma
+
+
 def clips() -> list[Clip]:
     """300 frames that hardly differ, and 10 that all do."""
     rng = np.random.default_rng(0)
