@@ -37,22 +37,28 @@ CHOICES: dict[str, dict[str, Any]] = {
     "even 0, limbs of their recorded proportions": {"even": 0.0, "limb": 0.0},
     "even 0, three times the rate": {"even": 0.0, "rate": 3e-3},
     "even 0, dropout 0.1": {"even": 0.0, "dropout": 0.1},
-}
+    "even 0, elbows and knees moved (0.3, 0.15)": {"even": 0.0, "elbow": 0.3, "knee": 0.15},
+    "even 0, elbows and knees moved, arms and legs exchanged (0.4)": {
+        "even": 0.0, "elbow": 0.3, "knee": 0.15, "exchange": 0.4,
+    },
+}  # fmt: skip
 
 CONTINUED_STEPS = 600
 CONTINUED: dict[str, dict[str, Any]] = {
     "as it was": {},
     "joints swung by 11 degrees": {"swing_deg": 11.0},
-    "joints swung by 28 degrees": {"swing_deg": 28.0},
-    "arms and legs exchanged (0.4)": {"exchange": 0.4},
+    "joints swung by 24 degrees": {"swing_deg": 24.0},
+    "arms and legs not exchanged": {"exchange": 0.0},
     "no halves recombined": {"recombine": 0.0},
+    "elbows and knees where they are": {"elbow": 0.0, "knee": 0.0},
+    "knees moved farther (0.25)": {"knee": 0.25},
 }
 SHIPPED = WEIGHTS / "martinez.safetensors"
 
 _HEAD = (f"| | {' | '.join(COLUMNS)} |", f"|---|{'---:|' * len(COLUMNS)}")
 
 STAGES = (
-    *(f"runs/martinez_{stage}.safetensors" for stage in ("first", "second", "third")),
+    *(f"runs/martinez_{stage}.safetensors" for stage in ("first", "second", "third", "fourth")),
     str(SHIPPED),
 )
 
@@ -67,6 +73,7 @@ def stages() -> list[dict[str, Any]]:
         config = provenance["config"]
         done += config["steps"]
         changed = {"swing_deg": config.get("swing_deg", 12.0), "even": config.get("even", 0.5)}
+        changed["elbow"] = config.get("elbow", 0.0)
         rows.append({"steps": done, **changed, "metrics": provenance["metrics"]})
     return rows
 
@@ -99,9 +106,9 @@ def page(found: dict[str, Any], about: dict[str, Any], further: dict[str, Any], 
             "The shipped martinez (width 1024, batch 1024), stage after stage, exact 2D and the detector's errors:",
             "",
         ]
-        lines += ["| steps in all | swing_deg | even | MPJPE | P-MPJPE | MPJPE | P-MPJPE |", f"|{'---:|' * 7}"]
+        lines += ["| steps in all | swing_deg | even | elbow | MPJPE | P-MPJPE | MPJPE | P-MPJPE |", f"|{'---:|' * 8}"]
         for row in staged:
-            setting = f"{row['steps']} | {row['swing_deg']} | {row['even']}"
+            setting = f"{row['steps']} | {row['swing_deg']} | {row['even']} | {row.get('elbow', 0.0)}"
             lines.append(f"| {setting} | {numbers(row)} |")
     return "\n".join([*lines, ""])
 

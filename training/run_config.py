@@ -24,9 +24,9 @@ class RunConfig:
     clip: largest norm of the gradient, 0 for any. average: decay of the averaged weights (EMA), 0 for none.
     keep: weights with the best validation, or the last. memory_mb: of frames held; a larger file is read as training
     goes on. workers: threads that make batches. log_dir: of TensorBoard's files, none by default.
-    swing_deg, lean_deg, limb, elbow, knee, exchange, recombine, mirror: of the augmentation of virtual keypoints, see
-    augment.AugmentRanges. even: 0 draws every frame of mocap alike, 1 evenly over the space of poses, see
-    data.batches.rarity.
+    swing_deg, lean_deg, limb, elbow, knee, raised, exchange, recombine, mirror: of the augmentation of virtual
+    keypoints, see augment.AugmentRanges. even: 0 draws every frame of mocap alike, 1 evenly over the space of poses,
+    see data.batches.rarity.
     """
 
     recipe: str
@@ -58,6 +58,7 @@ class RunConfig:
     limb: float = DEFAULT_AUGMENT.limb
     elbow: float = DEFAULT_AUGMENT.elbow
     knee: float = DEFAULT_AUGMENT.knee
+    raised: float = DEFAULT_AUGMENT.raised
     exchange: float = DEFAULT_AUGMENT.exchange
     recombine: float = DEFAULT_AUGMENT.recombine
     mirror: float = DEFAULT_AUGMENT.mirror

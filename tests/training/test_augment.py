@@ -10,6 +10,7 @@ from posepipe.skeleton import H36M_17
 from posepipe.training.augment import (
     LIMBS,
     MIN_LEG_DISTANCE,
+    RAISED_DEG,
     UPPER,
     AugmentRanges,
     augment,
@@ -19,6 +20,7 @@ from posepipe.training.augment import (
     leg_distance,
     mirror,
     partners_needed,
+    raise_arms,
     recombine,
     rescale_limbs,
     swing,
@@ -288,3 +290,42 @@ def test_no_exchange_without_the_chance_and_the_same_for_the_same_seed() -> None
     np.testing.assert_array_equal(exchange_limbs(joints, np.random.default_rng(0), 0.0), joints)
     first, second = (exchange_limbs(joints, np.random.default_rng(7), 0.6) for _ in range(2))
     np.testing.assert_array_equal(first, second)
+
+
+def test_raised_arms_are_out_to_their_own_side_at_every_height_with_the_same_bend() -> None:
+    joints = people(4000, 8)
+    raised = raise_arms(joints, np.random.default_rng(9), 1.0)
+    np.testing.assert_allclose(lengths(raised), lengths(joints), rtol=1e-4)
+    arms = [J(f"{side}_{name}") for side in "lr" for name in ("elbow", "wrist")]
+    others = [joint for joint in range(17) if joint not in arms]
+    np.testing.assert_array_equal(raised[:, others], joints[:, others])
+    for side, outwards in (("l", 1), ("r", -1)):
+        before, after = _arm_in_torso(joints, side), _arm_in_torso(raised, side)
+        moved = np.abs(after - before).max(-1) > 1e-4
+        assert moved.mean() > 0.95, "hardly any of these arms would reach into a leg"
+        out, up, ahead = after[moved, :3].T
+        angle = np.degrees(np.arctan2(outwards * out, -up))  # from hanging, seen from the front
+        low, high = RAISED_DEG
+        assert low - 0.1 <= angle.min() <= angle.max() <= high + 0.1
+        quarters = np.percentile(angle, (25, 50, 75))
+        np.testing.assert_allclose(quarters, np.array([0.25, 0.5, 0.75]) * (high - low) + low, atol=6)
+        np.testing.assert_allclose(ahead, before[moved, 2], atol=1e-4)  # nearer to front or back it does not come
+        bends = [(part[:, :3] * part[:, 3:]).sum(-1) for part in (before, after)]
+        np.testing.assert_allclose(*bends, atol=1e-4)
+
+
+def test_arms_are_raised_by_chance_and_never_into_a_leg() -> None:
+    joints = people(3000, 10)
+    np.testing.assert_array_equal(raise_arms(joints, np.random.default_rng(0), 0.0), joints)
+    moved = np.abs(raise_arms(joints, np.random.default_rng(1), 0.3) - joints).max(-1) > 1e-4
+    assert 0.25 < moved[:, J("l_wrist")].mean() < 0.32
+    assert 0.25 < moved[:, J("r_wrist")].mean() < 0.32
+    both = (moved[:, J("l_wrist")] & moved[:, J("r_wrist")]).mean()
+    assert 0.06 < both < 0.12, "each arm by itself"
+    # seated with the thighs out to both sides, where arms that hang would go through them
+    rest = np.array([[REST[name] for name in H36M_17.joints]], np.float32)
+    for side, x in (("l", 1), ("r", -1)):
+        rest[0, J(f"{side}_knee")] = [x * 0.55, 1.0, 0]
+        rest[0, J(f"{side}_ankle")] = [x * 0.55, 0.6, 0]
+    many = np.repeat(rest, 2000, 0)
+    assert leg_distance(raise_arms(many, np.random.default_rng(2), 1.0)).min() >= MIN_LEG_DISTANCE - 1e-6
