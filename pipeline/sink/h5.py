@@ -285,13 +285,16 @@ def read_h5(path: str | Path) -> Recording:
                     f"{path} has format version {version}, this posepipe reads version {FORMAT_VERSION}.",
                     "Use the posepipe it was written with, or run posepipe run again.",
                 )
-            header = {name: _plain(value) for name, value in file.attrs.items()}
+            header = {name: _plain(name, value) for name, value in file.attrs.items()}
             if "frames" not in header:
                 raise InputError(f"{path} is incomplete.", "It was not closed properly; run posepipe run again.")
             _check_header(header)
             pts, status = array(file, "frames/pts", "f", (None,)), array(file, "frames/status", "u", (None,))
             people = {_track_id(name): group for name, group in groups(file, "tracks").items()}
             tracks = {number: _track_record(people[number]) for number in sorted(people)}
+            for number, track in tracks.items():
+                if track.hypotheses.shape[1] != header["hypotheses"]:
+                    raise ValueError(f"track {number} does not hold {header['hypotheses']} hypotheses")
     except READ_ERRORS as error:
         raise InputError(f"{path} is damaged or not a result file ({error}).", "Run posepipe run again.") from None
     rows_agree = all(
@@ -318,6 +321,7 @@ def _track_record(group: h5py.Group) -> TrackRecord:
     return TrackRecord(**columns, scale=float(group.attrs.get("scale", 1.0)))
 
 
+_MOST_HYPOTHESES = 1 << 20
 _WHOLE_NUMBERS = ("width", "height", "hypotheses", "steps", "seed", "frames")
 
 
@@ -327,10 +331,16 @@ def _check_header(header: Mapping[str, object]) -> None:
         wanted = int if name in _WHOLE_NUMBERS else float if name == "fps" else tuple if name == "joint_names" else str
         if type(header.get(name)) is not wanted:
             raise ValueError(f"its '{name}' is missing or not what it should be")
+    if not 1 <= header["hypotheses"] <= _MOST_HYPOTHESES:  # type: ignore[operator]
+        raise ValueError(f"it names {header['hypotheses']} hypotheses")
 
 
-def _plain(value: object) -> HeaderValue:
-    """An attribute as a Python value: numpy scalars to int/float, string arrays to a tuple of str."""
+def _plain(name: object, value: object) -> HeaderValue:
+    """An attribute as a Python value: numpy scalars to int/float, string arrays to a tuple of str. ValueError for what
+    is none of these: exports write the header as it is, and JSON has no other kinds."""
     if isinstance(value, np.ndarray):
         return tuple(str(item) for item in value)
-    return value.item() if isinstance(value, np.generic) else value  # type: ignore[return-value]
+    plain = value.item() if isinstance(value, np.generic) else value
+    if not isinstance(name, str) or not isinstance(plain, str | int | float):
+        raise ValueError(f"its attribute {name!r} is neither a text nor a number")
+    return plain

@@ -92,12 +92,13 @@ class _Part:
         self._outcomes = folder / "outcomes"
         self.reports = folder / f"reports-{index}"
         self.reports.mkdir()
-        self._place = folder / f"files-{index + 1}"
-        subprocess.run(["cp", "-r", str(original), str(self._place)], check=True)
+        self._original, self._place = original, folder / f"files-{index + 1}"
         self.deaths: list[dict[str, Any]] = []
         self._process = self._start()
 
     def _start(self) -> subprocess.Popen[bytes]:
+        shutil.rmtree(self._place, ignore_errors=True)  # a process that died has left its damaged file there
+        subprocess.run(["cp", "-r", str(self._original), str(self._place)], check=True)
         arguments = [self._name, self._place, self._seed, self._next, self.end, self._outcomes, self.reports]
         command = [sys.executable, "-m", "tests.fuzz.worker", *map(str, arguments)]
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}

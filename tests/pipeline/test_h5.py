@@ -259,6 +259,13 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
             file.attrs[name] = value
         with pytest.raises(InputError, match=match):
             read_h5(path)
+    odd = ("hypotheses", -1), ("hypotheses", 2**40), ("hypotheses", 7), ("more", 1j), ("more", h5py.Empty("f4"))
+    for name, value in (*odd, ("more", np.void(b"ab")), (b"\xff", 1.0)):
+        path.write_bytes(whole)
+        with h5py.File(path, "r+") as file:
+            file.attrs[name] = value
+        with pytest.raises(InputError, match="damaged"):
+            read_h5(path)
     path.write_bytes(whole)
     with h5py.File(path, "r+") as file:
         del file.attrs["frames"]
