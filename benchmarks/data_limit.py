@@ -135,7 +135,8 @@ def main() -> None:
     parser.add_argument("--again", action="store_true")
     parser.add_argument("--out", type=Path, default=Path("docs"))
     args = parser.parse_args()
-    module, base = read_config(Path(f"configs/train/{args.recipe}_first_cmu.toml"))
+    stage = {"martinez": "martinez_first"}.get(args.recipe, args.recipe)
+    module, base = read_config(Path(f"configs/train/{stage}_cmu.toml"))
     base = replace(
         base,
         **FULL,

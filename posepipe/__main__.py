@@ -46,8 +46,8 @@ EXAMPLES = {
     "selftest": ("posepipe selftest --backend onnxruntime",),
     "bench": ("posepipe bench --lifter mdn",),
     "train": (
-        "posepipe train configs/train/martinez_first_cmu.toml",
-        "posepipe train configs/train/martinez_first_cmu.toml --resume",
+        "posepipe train configs/train/mdn_first_cmu.toml",
+        "posepipe train configs/train/mdn_first_cmu.toml --resume",
     ),
     "evaluate": ("posepipe evaluate --lifter mdn --data data/cmu_h36m17.h5 --noise detector",),
     "calibrate": ("posepipe calibrate mine/mdn.safetensors --data data/cmu_h36m17.h5 -o mdn.safetensors",),

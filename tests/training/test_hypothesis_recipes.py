@@ -44,7 +44,7 @@ def data(tmp_path_factory: pytest.TempPathFactory, people: Callable[..., np.ndar
 @pytest.fixture(scope="module")
 def first(data: Path) -> Path:
     out = data.parent / "htnet.safetensors"
-    assert train("htnet_first_cmu", out, f"data={data}", "batch=64", "steps=80", "validation_frames=60", *HTNET) == 0
+    assert train("htnet_cmu", out, f"data={data}", "batch=64", "steps=80", "validation_frames=60", *HTNET) == 0
     return out
 
 
@@ -63,7 +63,7 @@ def test_drpose_learns_over_a_frozen_first_stage(data: Path, first: Path, tmp_pa
     found = []
     for steps in (1, 100):
         out = tmp_path / f"{steps}.safetensors"
-        assert train("drpose_first_cmu", out, f"steps={steps}", *changed) == 0
+        assert train("drpose_cmu", out, f"steps={steps}", *changed) == 0
         header = read_header(out)
         found.append(header.provenance["metrics"]["gt_2d"])
     assert (header.lifter, header.space, header.network["first"]["lifter"]) == ("drpose", "person", "htnet")
@@ -140,7 +140,7 @@ def test_the_published_drpose_settings_run(data: Path, tmp_path: Path) -> None:
 def test_prpose_learns_where_the_lifter_errs(data: Path, first: Path, tmp_path: Path) -> None:
     out = tmp_path / "w.safetensors"
     changed = [f"data={data}", f"first={first}", "batch=64", "log_every=1", "steps=150", "alphas=[0.001,0.02]"]
-    assert train("prpose_first_cmu", out, *changed, *VARIANCE) == 0
+    assert train("prpose_cmu", out, *changed, *VARIANCE) == 0
     header, sampler = load(out)
     assert header.network["alpha"] in (0.001, 0.02)
     assert header.noise_shape == (1, 17, 2)
@@ -176,12 +176,12 @@ def test_the_published_prpose_settings_run(data: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "changed", "said"),
     [
-        ("drpose_first_cmu", ["energy=0.0", "best=0.0", "aggregate=0.0", "square=0.0"], "nothing to learn"),
-        ("drpose_first_cmu", ["rolled=1"], "not defined"),
-        ("drpose_first_cmu", ["first=nowhere.safetensors"], "is not there"),
-        ("drpose_first_cmu", ["conversion=h36m17@1"], "conversion"),
-        ("prpose_first_cmu", ["use_confidence=false"], "use_confidence"),
-        ("prpose_first_cmu", ["lifter=mgcn"], "no first stage"),
+        ("drpose_cmu", ["energy=0.0", "best=0.0", "aggregate=0.0", "square=0.0"], "nothing to learn"),
+        ("drpose_cmu", ["rolled=1"], "not defined"),
+        ("drpose_cmu", ["first=nowhere.safetensors"], "is not there"),
+        ("drpose_cmu", ["conversion=h36m17@1"], "conversion"),
+        ("prpose_cmu", ["use_confidence=false"], "use_confidence"),
+        ("prpose_cmu", ["lifter=mgcn"], "no first stage"),
     ],
 )
 def test_settings_that_contradict_are_refused(

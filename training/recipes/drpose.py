@@ -1,6 +1,6 @@
 """Train the diffusion of DRPose (Kang et al. 2024) over a frozen first stage.
 
-    posepipe train configs/train/drpose_first_cmu.toml    then drpose_cmu.toml: what is shipped
+    posepipe train configs/train/drpose_cmu.toml          what is shipped: mocap seen by virtual cameras
     posepipe train configs/train/drpose_published.toml    the paper's settings on Human3.6M
 
 The paper trains the denoiser to find the clean pose from a noisy one by a distance, and samples in few steps. The

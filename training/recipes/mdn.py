@@ -1,6 +1,6 @@
 """Train the mixture density lifter (Li & Lee 2019) on mocap seen by virtual cameras, starting from a Martinez trunk.
 
-    posepipe train configs/train/mdn_cmu.toml          what is shipped
+    posepipe train configs/train/mdn_first_cmu.toml    then mdn_cmu.toml: what is shipped
     posepipe train configs/train/mdn_published.toml    the paper's settings on Human3.6M
 
 The network and its likelihood are the paper's: K isotropic kernels. What differs is the space in which they are

@@ -1,6 +1,6 @@
 """Train the adaptive noise of PRPose (Zeng et al. 2024) around a frozen lifter.
 
-    posepipe train configs/train/prpose_first_cmu.toml     then prpose_cmu.toml: what is shipped, around our HTNet
+    posepipe train configs/train/prpose_cmu.toml           what is shipped: around our HTNet
     posepipe train configs/train/prpose_mgcn_cmu.toml      the light GCN, which is trained beside it
     posepipe train configs/train/prpose_martinez_cmu.toml  ours: around the residual linear lifter
     posepipe train configs/train/prpose_published.toml     the paper's settings on Human3.6M
