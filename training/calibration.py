@@ -29,7 +29,7 @@ from posepipe.training.person_batches import PersonBatch
 LEVELS = (0.5, 0.8, 0.95)  # what is promised
 FITTED = (0.35, 0.5, 0.65, 0.8, 0.9, 0.95)
 SHAPES = np.linspace(-0.4, 1.0, 29)
-LIMITS = (0.25, 4.0)  # of a scale: beyond, the network and not its spread is wrong
+LIMITS = (0.25, 8.0)  # of a scale: beyond, the network and not its spread is wrong
 HYPOTHESES = 50  # drawn for the fit
 CERTAIN = 1e-3  # of a person's mean confidence from 1
 FEWEST = 20  # people of a regime
