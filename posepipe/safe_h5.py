@@ -34,6 +34,7 @@ _SMALL = 1 << 20
 
 _SECONDS, _BYTES_PER_SECOND = 4, 10 << 20  # of processor time that looking at a file may take
 _WAITING = 20  # seconds more that it may take in all, on a busy machine or a slow disk
+_UNLISTED = 3  # exit code
 _WHOLE = 64 << 20  # a file up to this size is read whole by the process that looks at it
 
 
@@ -53,15 +54,17 @@ def open_h5(path: str | Path, survey: bool = True) -> Iterator[h5py.File]:
 
 @lru_cache(maxsize=256)
 def _survey(path: str, size: int, mtime_ns: int) -> None:
-    """Walk through a file in a forked process. OSError if that crashes or takes too long; all other errors will come
-    again. Not where other threads run, since they might hold a lock that the fork would wait for; native libraries
-    have threads of which Python does not know, so that one that waits too long says nothing about the file."""
+    """Walk through a file in a forked process. OSError if that crashes, takes too long, or cannot list what is there,
+    which would then be asked for by name, unseen; all other errors will come again. Not where other threads run, since
+    they might hold a lock that the fork would wait for; native libraries have threads of which Python does not know, so
+    that one that waits too long says nothing about the file."""
     if not hasattr(os, "fork") or threading.active_count() > 1:
         return
     import resource  # where there is fork, there is this
 
     child = os.fork()
     if child == 0:
+        code = 0
         try:
             gc.disable()  # the end of a session of ONNX Runtime waits for its threads, which a fork does not have
             faulthandler.disable()  # what happens here is told in a sentence
@@ -71,22 +74,33 @@ def _survey(path: str, size: int, mtime_ns: int) -> None:
             signal.setitimer(signal.ITIMER_REAL, seconds + _WAITING)
             resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-            _walk(path, size <= _WHOLE)
+            code = 0 if _walk(path, size <= _WHOLE) else _UNLISTED
         finally:
-            os._exit(0)
+            os._exit(code)
     _, status = os.waitpid(child, 0)
+    if os.WIFEXITED(status) and os.WEXITSTATUS(status) == _UNLISTED:
+        raise OSError("it is damaged: what it holds cannot be listed")
     if os.WIFSIGNALED(status) and os.WTERMSIG(status) != signal.SIGALRM:
         how = "does not come back from" if os.WTERMSIG(status) in (signal.SIGXCPU, signal.SIGKILL) else "crashes over"
         raise OSError(f"it is damaged: the HDF5 library {how} it")
 
 
-def _walk(path: str, whole: bool) -> None:
+def _walk(path: str, whole: bool) -> bool:
+    """Whether all there is could be listed."""
     with h5py.File(path, "r", locking=False) as file:
         waiting: list[h5py.Group] = [file]
         while waiting:
             group = waiting.pop()
-            for holder in (group, *(item for item in _members(group) if isinstance(item, h5py.Dataset))):
-                for name in holder.attrs:
+            try:
+                members = _members(group)
+                attributes = [
+                    (holder, list(holder.attrs))
+                    for holder in (group, *(item for item in members if isinstance(item, h5py.Dataset)))
+                ]
+            except READ_ERRORS:
+                return False
+            for holder, names in attributes:
+                for name in names:
                     with suppress(*READ_ERRORS):
                         holder.attrs[name]
                 if isinstance(holder, h5py.Dataset):
@@ -94,15 +108,15 @@ def _walk(path: str, whole: bool) -> None:
                         # the checks of dataset() first: what they refuse is not read in earnest either
                         item = dataset(holder.parent, holder.name.rsplit("/", 1)[1], "fiu")
                         _ = item[()] if whole or not item.shape else (item[:1], item[-1:])
-            waiting += [item for item in _members(group) if isinstance(item, h5py.Group)]
+            waiting += [item for item in members if isinstance(item, h5py.Group)]
+    return True
 
 
 def _members(group: h5py.Group) -> list[Any]:
     found = []
-    with suppress(*READ_ERRORS):
-        for name in group:
-            with suppress(*READ_ERRORS):
-                found.append(inside(group, name))
+    for name in list(group):
+        with suppress(*READ_ERRORS):
+            found.append(inside(group, name))
     return found
 
 

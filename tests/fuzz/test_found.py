@@ -54,6 +54,23 @@ def test_a_library_that_hangs_or_crashes_over_a_file_is_one_sentence(recording, 
         read_h5(recording)
 
 
+@pytest.mark.parametrize("what", [h5py.AttributeManager, h5py.Group])
+def test_a_file_whose_contents_cannot_be_listed_is_asked_for_none_of_them(recording, monkeypatch, what):
+    """Asked for an attribute by name, the library may never come back, though it refuses to list them."""
+
+    def listed(self):
+        raise RuntimeError("ran off end of input buffer while decoding")
+
+    def asked(self, name, *more):
+        raise AssertionError("it is asked for all the same")
+
+    monkeypatch.setattr(what, "__iter__", listed)
+    monkeypatch.setattr(what, "get", asked)
+    os.utime(recording)
+    with pytest.raises(InputError, match="what it holds cannot be listed"):
+        read_h5(recording)
+
+
 @pytest.mark.parametrize(
     "edit",
     [

@@ -41,7 +41,7 @@ def test_no_object_of_the_parent_is_ended_in_the_fork(file, monkeypatch):
         if gc.isenabled():
             gc.collect()
         walk(path, whole)
-        os._exit(3)  # it came so far
+        os._exit(7)  # it came so far
 
     monkeypatch.setattr(safe_h5, "_walk", walk_while_the_collector_comes)
     monkeypatch.setattr(safe_h5, "_WAITING", 5)
@@ -58,7 +58,7 @@ def test_no_object_of_the_parent_is_ended_in_the_fork(file, monkeypatch):
     finally:
         gc.set_threshold(*_THRESHOLDS)
         gc.enable()
-    assert os.waitstatus_to_exitcode(ends[0][1]) == 3
+    assert os.waitstatus_to_exitcode(ends[0][1]) == 7
 
 
 def test_a_fork_that_waits_for_ever_says_nothing_about_the_file(file, monkeypatch):
