@@ -41,6 +41,7 @@ CHOICES: dict[str, dict[str, Any]] = {
     "even 0, elbows and knees moved, arms and legs exchanged (0.4)": {
         "even": 0.0, "elbow": 0.3, "knee": 0.15, "exchange": 0.4,
     },
+    "the same, arms held out (0.4)": {"even": 0.0, "elbow": 0.3, "knee": 0.15, "exchange": 0.4, "raised": 0.4},
 }  # fmt: skip
 
 CONTINUED_STEPS = 600
@@ -51,7 +52,7 @@ CONTINUED: dict[str, dict[str, Any]] = {
     "arms and legs not exchanged": {"exchange": 0.0},
     "no halves recombined": {"recombine": 0.0},
     "elbows and knees where they are": {"elbow": 0.0, "knee": 0.0},
-    "knees moved farther (0.25)": {"knee": 0.25},
+    "arms where they are": {"raised": 0.0},
 }
 SHIPPED = WEIGHTS / "martinez.safetensors"
 
