@@ -13,14 +13,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import numpy as np
 import torch
-from accuracy_people import People, of_subject
+from accuracy_people import of_subject
 
 from posepipe.lifters.build import load
 from posepipe.lifters.catalogue import WEIGHTS
-from posepipe.metrics import mpjpe, p_mpjpe
-from posepipe.metrics_body import bone_lengths
+from posepipe.metrics import best_of, mpjpe, p_mpjpe
+from posepipe.metrics_body import bone_error
 from posepipe.point_estimate import geometric_median
 from posepipe.training.calibrate import with_calibration
 from posepipe.training.hypotheses import draw
@@ -28,10 +27,6 @@ from posepipe.training.hypotheses import draw
 KINDS = {"none": "exact 2D", "detector": "the detector's errors"}
 MANY = 200
 HEAD = "| 2D | alpha | scale | aggregate | P-aggregate | best of 20 | of 200 | bones |"
-
-
-def best(hypotheses: np.ndarray, people: People) -> float:
-    return float(np.linalg.norm(hypotheses - people.joints[:, None], axis=-1).mean(-1).min(1).mean())
 
 
 def main() -> None:
@@ -55,10 +50,9 @@ def main() -> None:
             part = seen.some(args.many_frames)
             many, _ = draw(sampler, header.noise_shape, part.keypoints, part.confidence, MANY)
             pose = geometric_median(few, weights)
-            bones = np.abs(bone_lengths(few) - bone_lengths(seen.joints)[:, None]).mean()
-            errors = (mpjpe(pose, seen.joints).mean(), p_mpjpe(pose, seen.joints).mean(), best(few, seen))
-            numbers = (*errors, best(many, part), bones)
-            cells = " | ".join(f"{1000 * float(v):.1f}" for v in numbers)
+            errors = (mpjpe(pose, seen.joints), p_mpjpe(pose, seen.joints), best_of(few, seen.joints))
+            numbers = (*errors, best_of(many, part.joints), bone_error(few, seen.joints[:, None]))
+            cells = " | ".join(f"{1000 * float(v.mean()):.1f}" for v in numbers)
             rows.append(f"| {KINDS[noise]} | {alpha:g} | {min(scale):.1f} to {max(scale):.1f} | {cells} |")
             print(rows[-1], flush=True)
     lines = [

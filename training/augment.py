@@ -233,8 +233,7 @@ def exchange_limbs(joints: Floats, rng: np.random.Generator, chance: float) -> F
             scale = length / np.maximum(np.linalg.norm(bone, axis=-1, keepdims=True), np.float32(1e-6))
             ours[:, joint] = ours[:, previous] + scale * bone
             previous = joint
-        fits = leg_distance(ours) >= np.minimum(MIN_LEG_DISTANCE, leg_distance(result[rows]))
-        result[rows[fits]] = ours[fits]
+        _put_where_free(result, rows, ours)
     return result
 
 
@@ -258,9 +257,14 @@ def raise_arms(joints: Floats, rng: np.random.Generator, chance: float) -> Float
         turn_by = _rotation(ahead * (side * (wanted - now))[:, None])
         for joint in (middle, end):
             ours[:, joint] = ours[:, root] + (turn_by @ (ours[:, joint] - ours[:, root])[..., None])[..., 0]
-        fits = leg_distance(ours) >= np.minimum(MIN_LEG_DISTANCE, leg_distance(result[rows]))
-        result[rows[fits]] = ours[fits]
+        _put_where_free(result, rows, ours)
     return result
+
+
+def _put_where_free(joints: Floats, rows: NDArray[np.int64], changed: Floats) -> None:
+    """Give rows of (N, 17, 3) their changed poses, but for those that would reach into a leg, or farther into one."""
+    fits = leg_distance(changed) >= np.minimum(MIN_LEG_DISTANCE, leg_distance(joints[rows]))
+    joints[rows[fits]] = changed[fits]
 
 
 def _frame(joints: Floats, chain: _Chain) -> Floats:
