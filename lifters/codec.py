@@ -41,11 +41,16 @@ class InputCodec(nn.Module):
         xy, c = keypoints, confidence
         if self.joints != list(range(17)):
             xy, c = pick(xy, 1, self.joints), pick(c, 1, self.joints)
-        seen = (c > 0) & ~torch.isnan(xy).any(-1)
+        there = seen(xy, c)
         zero = torch.zeros_like(c)
-        xy = torch.where(seen[..., None], (xy - self.mean) / self.std, zero[..., None])
+        xy = torch.where(there[..., None], (xy - self.mean) / self.std, zero[..., None])
         flat = xy.flatten(1)
-        return torch.cat([flat, torch.where(seen, c, zero)], 1) if self.use_confidence else flat
+        return torch.cat([flat, torch.where(there, c, zero)], 1) if self.use_confidence else flat
+
+
+def seen(keypoints: Tensor, confidence: Tensor) -> Tensor:
+    """(...,J,2), (...,J) -> (...,J): which keypoints there are."""
+    return (confidence > 0) & ~torch.isnan(keypoints).any(-1)
 
 
 class OutputCodec(nn.Module):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from posepipe.lifters.codec import MIRROR, InputCodec, mirror_joints, mirror_keypoints, pick
+from posepipe.lifters.codec import MIRROR, InputCodec, mirror_joints, mirror_keypoints, pick, seen
 
 
 class JointCodec(InputCodec):
@@ -25,6 +25,11 @@ class JointCodec(InputCodec):
         flat = super().forward(keypoints, confidence)
         xy = flat[:, :34].unflatten(1, (17, 2))
         return torch.cat([xy, flat[:, 34:, None]], -1) if self.use_confidence else xy
+
+    def slope(self, keypoints: Tensor, confidence: Tensor) -> Tensor:
+        """(B,17,2): how far the tokens move for every unit that the keypoints do, 0 for joints that are not there. So
+        the tokens of many noisy poses of one person are its own and a product, and nothing is looked for in each."""
+        return seen(keypoints, confidence)[..., None].to(self.std.dtype) / self.std
 
 
 def with_mirror(keypoints: Tensor, confidence: Tensor) -> tuple[Tensor, Tensor]:

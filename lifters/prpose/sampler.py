@@ -65,27 +65,34 @@ class PrposeSampler(nn.Module):
         )
 
     def forward(self, keypoints: Tensor, confidence: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        plain, mirrored = self.sigma(keypoints, confidence).unflatten(0, (2, -1)).unbind(0)
+        pair = with_mirror(keypoints, confidence)
+        tokens = self.input(*pair)
+        step = (self.input.slope(*pair) * self._sigma(tokens)).unflatten(0, (2, -1))[:, :, None]
         if self.faithful:
             # Sigma of the mirrored copy is in the joint order of the mirrored pose, as its noise is.
-            first = keypoints[:, None] + plain[:, None] * noise[:, :, 0]
-            second = mirror_keypoints(keypoints)[:, None] + mirrored[:, None] * noise[:, :, 1]
+            drawn = noise.movedim(2, 0)
         else:
-            sigma = 0.5 * (plain + pick(mirrored, 1, MIRROR))
-            first = keypoints[:, None] + sigma[:, None] * noise[:, :, 0]
-            second = mirror_keypoints(first)
-        seen = confidence[:, None].expand(first.shape[:3])
-        both = torch.stack([first, second]).flatten(0, 2)
-        trust = torch.stack([seen, pick(seen, -1, MIRROR)]).flatten(0, 2)
-        poses = self.net.lifter(self.input(both, trust))
+            drawn = torch.stack([noise[:, :, 0], mirror_keypoints(noise[:, :, 0])])
+        plain, noisy = tokens.unflatten(0, (2, -1))[:, :, None], drawn * step  # (2,B,1,17,C), (2,B,H,17,2)
+        noisy = plain[..., :2] + noisy
+        if self.input.use_confidence:
+            noisy = torch.cat([noisy, plain[..., 2:].expand(*noisy.shape[:-1], 1)], -1)
+        poses = self.net.lifter(noisy.flatten(0, 2))
         one, other = poses.unflatten(0, (2, noise.shape[0], noise.shape[1])).unbind(0)
         hypotheses = hip_at_origin(0.5 * (one + mirror_joints(other)))
         return calibrated(self.calibration, hypotheses, equal_log_weights(noise[:, :, 0, 0, 0]), confidence)
 
     def sigma(self, keypoints: Tensor, confidence: Tensor) -> Tensor:
         """(2B,17,1) standard deviations for the poses and, behind them, for their mirror images."""
-        ratio = self.net.variance(self.input(*with_mirror(keypoints, confidence)))
-        return ratio.clamp(min=1.0) * self.alpha
+        return self._sigma(self.input(*with_mirror(keypoints, confidence)))
+
+    def _sigma(self, tokens: Tensor) -> Tensor:
+        sigma = self.net.variance(tokens).clamp(min=1.0) * self.alpha
+        if self.faithful:
+            return sigma
+        plain, mirrored = sigma.unflatten(0, (2, -1)).unbind(0)
+        mean = 0.5 * (plain + pick(mirrored, 1, MIRROR))
+        return torch.cat([mean, pick(mean, 1, MIRROR)])
 
 
 def variance_target(predicted: Tensor, truth: Tensor) -> Tensor:
