@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from posepipe.errors import InputError
 from posepipe.hashing import file_sha256
+from posepipe.pipeline.source.exif import exif_tags
 from posepipe.pipeline.source.lens import Lens, lens_of
 from posepipe.pipeline.source.truncation import is_cut
 from posepipe.types import Frame
@@ -130,7 +131,7 @@ class VideoFile:
                     "It is probably damaged; copy or record it again.",
                 ) from None
             self._size = (width, height)
-            self.info = self._describe(first, width, height)
+            self.info = self._describe(width, height)
             self._last_pts: float | None = None
         except BaseException as error:
             self._container.close()
@@ -205,9 +206,11 @@ class VideoFile:
             image = fit_picture(image, *self._size)
         return np.ascontiguousarray(image)
 
-    def _describe(self, first: VideoFrame, width: int, height: int) -> VideoInfo:
+    def _describe(self, width: int, height: int) -> VideoInfo:
         stream = self._stream
-        tags = {**self._container.metadata, **stream.metadata, **getattr(first, "metadata", {})}
+        tags = {**self._container.metadata, **stream.metadata}
+        if self._container.format.name.endswith(("_pipe", "image2")):  # FFmpeg's names for single pictures
+            tags |= exif_tags(self.path)
         fps = frame_rate(stream)
         duration = None
         if stream.duration and stream.time_base:

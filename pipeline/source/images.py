@@ -14,10 +14,11 @@ from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageOps
+from PIL import Image, ImageOps
 
 from posepipe.errors import InputError
 from posepipe.hashing import file_sha256
+from posepipe.pipeline.source.exif import exif_tags
 from posepipe.pipeline.source.file import DecodeCounts, VideoInfo, fit_picture
 from posepipe.pipeline.source.lens import lens_of
 from posepipe.types import Frame
@@ -133,16 +134,6 @@ class ImageSequence:
                 self._bad += 1
             else:
                 yield position, image
-
-
-def exif_tags(path: Path) -> dict[str, str]:
-    """What an image says of how it was taken, by EXIF's names; empty where it says nothing."""
-    try:
-        with Image.open(path) as opened:
-            tags = opened.getexif().get_ifd(ExifTags.IFD.Exif)
-            return {ExifTags.TAGS.get(code, str(code)): str(value) for code, value in tags.items()}
-    except Exception:  # noqa: BLE001 - as in read_image
-        return {}
 
 
 def read_image(path: Path) -> NDArray[np.uint8] | None:

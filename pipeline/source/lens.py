@@ -1,4 +1,4 @@
-"""What a file says of the lens it was taken with: QuickTime's and EXIF's focal lengths, as FFmpeg hands them on.
+"""What a file says of the lens it was taken with: QuickTime's tags, as FFmpeg hands them on, and EXIF's (exif.py).
 
 The 35 mm equivalent (CIPA DCG-001: equal diagonals) is what phones and cameras write. It speaks of the still picture;
 a video that is wider than 3:2 is taken for a cut of the full width of a 4:3 sensor, as phones do. Stabilisation crops
