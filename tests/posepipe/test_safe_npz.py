@@ -69,7 +69,7 @@ def test_a_malicious_pickle_is_refused_and_nothing_happens(tmp_path: Path) -> No
     victim = tmp_path / "made"
     for number, evil in enumerate(({"S1": Creates(victim)}, [np.arange(3), Creates(victim)])):
         np.savez(tmp_path / f"{number}.npz", positions_3d=np.array({"x": evil}, object))
-        with pytest.raises(InputError, match=r"asks for 'io\.open'"):
+        with pytest.raises(InputError, match=r"asks for '_?io\.open'"):
             read_npz(tmp_path / f"{number}.npz", "hint")
         assert not victim.exists()
     with np.load(tmp_path / "0.npz", allow_pickle=True) as trusting:
