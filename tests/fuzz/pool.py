@@ -18,7 +18,7 @@ import numpy as np
 
 from tests.fuzz.target import Cases
 from tests.fuzz.targets import TARGETS
-from tests.fuzz.worker import DIED, FOUND, RIGHT, RUNNING, limit, limited, prepare
+from tests.fuzz.worker import DIED, FOUND, RIGHT, RUNNING, lift_limit, limit, limited, prepare
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -80,6 +80,7 @@ def run_inside(name: str, cases: int, seed: int, folder: Path) -> Result:
         outcome = limited(known, number, folder)
         counts["found" if isinstance(outcome, dict) else outcome or "right"] += 1
         found += [outcome] if isinstance(outcome, dict) else []
+    lift_limit()
     return Result(name, cases, time.perf_counter() - began, dict(counts), found)
 
 

@@ -59,6 +59,11 @@ def limit() -> None:
     faulthandler.register(signal.SIGALRM, chain=True)
 
 
+def lift_limit() -> None:
+    """Of memory, for the target after this one: it may import torch, which maps gigabytes in its build for CUDA."""
+    resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+
+
 def prepare(cases: Cases, place: Path) -> None:
     """Read the whole files, which have to be right; what that imports is there before memory is limited."""
     for original, known in zip(cases.originals, cases.seeds, strict=True):
