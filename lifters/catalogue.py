@@ -94,7 +94,7 @@ LIFTERS = (
     ),
     Entry("htnet", "joint, limb and body interaction network", *_HTNET, 3_048_489, "()", "htnet", "htnet.safetensors"),
     Entry("dcgct", "dual-chain graph-convolution transformer", *_DCGCT, 2_069_827, "()", "dcgct", "dcgct.safetensors"),
-    # The plain name takes any first stage. Its parameters are those over DC-GCT; what is shipped stands on HTNet.
+    # The plain name takes any first stage. Its parameters are those over DC-GCT, on which ours stands, too.
     Entry("drpose", "diffusion refinement", *_DRPOSE, 3_182_829, _STEPS, "drpose", "drpose.safetensors"),
     Entry(
         "drpose:dcgct",

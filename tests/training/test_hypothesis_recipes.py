@@ -44,7 +44,7 @@ def data(tmp_path_factory: pytest.TempPathFactory, people: Callable[..., np.ndar
 @pytest.fixture(scope="module")
 def first(data: Path) -> Path:
     out = data.parent / "htnet.safetensors"
-    assert train("htnet_cmu", out, f"data={data}", "batch=64", "steps=80", "validation_frames=60", *HTNET) == 0
+    assert train("htnet_first_cmu", out, f"data={data}", "batch=64", "steps=80", "validation_frames=60", *HTNET) == 0
     return out
 
 

@@ -36,7 +36,7 @@ def test_the_shipped_settings_learn(recipe: str, tmp_path: Path, people: Callabl
     data = tmp_path / "m.h5"
     write_motion([Clip(s, s, people(300, i), split=s) for i, s in enumerate(("train", "validation"))], data, "test")
     changed = [f"data={data}", "batch=64", "validation_frames=200", "validate_every=1000", *SMALL[recipe]]
-    errors, stage = [], {"dcgct": "dcgct_first"}.get(recipe, recipe)
+    errors, stage = [], f"{recipe}_first"
     for steps in (1, 120):
         out = train(ROOT / "configs" / "train" / f"{stage}_cmu.toml", tmp_path, f"steps={steps}", *changed)
         header, sampler = load(out)

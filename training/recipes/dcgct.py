@@ -1,6 +1,6 @@
 """Train DC-GCT (Kang et al. 2023), also the first stage of DRPose.
 
-posepipe train configs/train/dcgct_first_cmu.toml    then dcgct_cmu.toml: what is shipped, fewer channels
+posepipe train configs/train/dcgct_first_cmu.toml    then dcgct_second_cmu.toml, dcgct_cmu.toml: what is shipped
 posepipe train configs/train/dcgct_published.toml    the paper's settings on Human3.6M
 """
 

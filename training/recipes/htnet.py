@@ -1,6 +1,6 @@
 """Train HTNet (Cai et al. 2023), also the first stage of DRPose and PRPose.
 
-posepipe train configs/train/htnet_cmu.toml          what is shipped: mocap seen by virtual cameras, fewer channels
+posepipe train configs/train/htnet_first_cmu.toml    then htnet_cmu.toml: what is shipped, fewer channels
 posepipe train configs/train/htnet_published.toml    the paper's settings on Human3.6M
 """
 

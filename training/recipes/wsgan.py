@@ -1,6 +1,6 @@
 """Train the weakly supervised generator (Li & Lee 2020).
 
-    posepipe train configs/train/wsgan_cmu.toml          what is shipped: mocap seen by virtual cameras
+    posepipe train configs/train/wsgan_first_cmu.toml    then wsgan_second_cmu.toml, wsgan_cmu.toml: what is shipped
     posepipe train configs/train/wsgan_published.toml    the paper's settings on Human3.6M
 
 The generator turns 2D and a code into a pose and a camera; a discriminator that sees other people's poses (nowhere the
