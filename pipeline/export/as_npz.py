@@ -40,5 +40,5 @@ def write(recording: Recording, path: Path, pose: PoseChoice) -> None:
     packed = io.BytesIO()  # a zip that a full disk cuts off complains once more, when nobody listens
     np.savez_compressed(packed, **arrays)
     with atomic_path(path) as temporary:
-        # Not getbuffer(): a view of a BytesIO that a failed write's traceback holds on to crashes Python 3.12 at its end.
+        # Not getbuffer(): a view of a BytesIO that a failed write's traceback holds on to crashes Python 3.12.
         temporary.write_bytes(packed.getvalue())
