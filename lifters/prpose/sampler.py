@@ -73,8 +73,8 @@ class PrposeSampler(nn.Module):
             drawn = noise.movedim(2, 0)
         else:
             drawn = torch.stack([noise[:, :, 0], mirror_keypoints(noise[:, :, 0])])
-        plain, noisy = tokens.unflatten(0, (2, -1))[:, :, None], drawn * step  # (2,B,1,17,C), (2,B,H,17,2)
-        noisy = plain[..., :2] + noisy
+        plain = tokens.unflatten(0, (2, -1))[:, :, None]  # (2,B,1,17,C)
+        noisy = plain[..., :2] + drawn * step  # (2,B,H,17,2)
         if self.input.use_confidence:
             noisy = torch.cat([noisy, plain[..., 2:].expand(*noisy.shape[:-1], 1)], -1)
         poses = self.net.lifter(noisy.flatten(0, 2))
