@@ -5,6 +5,7 @@ PyAV and not OpenCV, because OpenCV stops at the first damaged packet without a 
 
 from __future__ import annotations
 
+import gc
 import math
 import os
 from collections.abc import Generator, Iterator
@@ -120,6 +121,7 @@ class VideoFile:
                     "It is probably cut short; copy or record it again.",
                 )
             self._first: VideoFrame | None = first
+            self._first_lingers = True
             self._orientation = _orientation(first)
             self._pixel_aspect = _pixel_aspect(self._stream)
             self._size: tuple[int, int] | None = None
@@ -151,6 +153,7 @@ class VideoFile:
         """Close the file; a second call does nothing."""
         self._decoded.close()
         self._container.close()
+        self._forget_first()
 
     @property
     def counts(self) -> DecodeCounts:
@@ -160,13 +163,22 @@ class VideoFile:
         first, self._first = self._first, None
         if first is not None:
             yield self._frame(first)
+            first = None
         for picture in self._decoded:
+            self._forget_first()
             try:
                 frame = self._frame(picture)
             except FFmpegError:  # damage has turned it into a kind of picture that nobody converts
                 self._bad_packets += 1
                 continue
             yield frame
+
+    def _forget_first(self) -> None:
+        """Its side data, looked at for the orientation, refers back to it (PyAV 18), so it waits for the collector with
+        megabytes that the collector cannot see: two a file. It is still young, which makes looking for it cheap."""
+        if self._first_lingers:
+            self._first_lingers, self._first = False, None
+            gc.collect(1)
 
     def _frame(self, picture: VideoFrame) -> Frame:
         image, pts = self._upright(picture), picture.time

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import itertools
 import os
@@ -331,3 +332,19 @@ def test_times_and_pictures_that_damage_has_made_nonsense_of(tmp_path: Path, mon
 )
 def test_frame_rates_that_damage_has_made_nonsense_of(average: object, guessed: object, rate: float) -> None:
     assert frame_rate(SimpleNamespace(average_rate=average, guessed_rate=guessed)) == rate
+
+
+@pytest.mark.parametrize("frames", [0, 1, 5])
+def test_a_closed_file_leaves_no_picture_to_the_collector(tmp_path: Path, frames: int) -> None:
+    """A film that was opened again and again took 2 MB each time, until the collector came by chance."""
+    clip = make_clip(tmp_path / "a.mkv", [i / 30 for i in range(5)])
+    gc.collect()
+    gc.disable()
+    try:
+        with VideoFile(clip) as video:
+            assert len(list(itertools.islice(video, frames))) == frames
+        # One without a format is the empty one that a decoder holds ready.
+        left = [o for o in gc.get_objects() if isinstance(o, av.VideoFrame) and o.format]
+    finally:
+        gc.enable()
+    assert left == []
