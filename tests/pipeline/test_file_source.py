@@ -340,7 +340,7 @@ def test_a_closed_file_leaves_no_picture_to_the_collector(tmp_path: Path, frames
     clip = make_clip(tmp_path / "a.mkv", [i / 30 for i in range(5)])
 
     def pictures() -> dict[int, object]:
-        # One without a format is the empty one that a decoder holds ready. Not isinstance, which asks the object itself:
+        # One without a format is the empty one that a decoder holds ready. Not isinstance, which asks the object:
         # norfair has some that answer with an error.
         return {id(o): o for o in gc.get_objects() if type(o) is av.VideoFrame and o.format}
 
